@@ -1,0 +1,1 @@
+"""LoRA adapters: inject, save, load."""

@@ -1,0 +1,209 @@
+"""The command line: parse, call, and turn every error into one line and exit code 2."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cinetune import __version__, console
+from cinetune.errors import CinetuneError, RecipeError
+from cinetune.recipe import Recipe, load_recipe, presets
+
+app = typer.Typer(
+    name="cinetune",
+    help="Turns a little film footage into a video model that makes scenes in that film's style, and proves it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+nano = typer.Typer(help="The embedded miniature.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(nano, name="nano")
+
+Films = Annotated[list[Path], typer.Argument(help="Film files, folders of them, or patterns.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, as made by run or prepare.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="A preset or a TOML file.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="nano, wan, a diffusers folder or a hub id.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="section.field=value; may be repeated.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of the first film>.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("demo-run"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the film and the run.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """The whole story in minutes, offline, on a CPU: film, training, generation, measurement, page."""
+    from cinetune.demo import demo as play
+    from cinetune.devices import pick_device
+
+    play(out, seed=seed, device=pick_device(device), command=_command())
+
+
+@app.command()
+def run(
+    films: Films, out: Out = None, recipe: RecipeName = "nano", model: ModelName = None, changes: Changes = None,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """From films to a page that shows whether it worked. Killed or stopped, the same command goes on."""
+    from cinetune.devices import pick_device
+    from cinetune.run import run as carry_out
+
+    chosen = _recipe(recipe, model, changes)
+    carry_out(films, _folder(out, films), chosen, device=pick_device(device), command=_command())
+
+
+@app.command()
+def prepare(
+    films: Films, out: Out = None, recipe: RecipeName = "nano", model: ModelName = None, changes: Changes = None,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Cut films into clips with captions and splits, and cache what the model sees of them."""
+    from cinetune import run as stages
+    from cinetune.devices import pick_device
+    from cinetune.runs import locked
+
+    chosen, folder, where = _recipe(recipe, model, changes), _folder(out, films), pick_device(device)
+    built = stages.checked_model(chosen)
+    stages.start(films, folder, chosen, device=where, command=_command())
+    with locked(folder):
+        stages.prepare_stage(films, folder, chosen, built, where)
+
+
+@app.command()
+def train(run_folder: RunFolder, device: Device = "auto") -> None:
+    """Stage 1: train the adapter of a prepared run, with early stopping; goes on from its last checkpoint."""
+    from cinetune import run as stages
+    from cinetune.devices import pick_device
+    from cinetune.runs import locked
+
+    recipe, model = stages.reopen(run_folder)
+    with locked(run_folder):
+        stages.train_stage(run_folder, recipe, model, pick_device(device))
+
+
+@app.command()
+def generate(run_folder: RunFolder, device: Device = "auto") -> None:
+    """Stage 2: continue held-out first frames with base and tuned model, and make a few showcase shots."""
+    from cinetune import run as stages
+    from cinetune.devices import pick_device
+    from cinetune.generate.stage import generate as make
+    from cinetune.runs import locked
+
+    recipe, model = stages.reopen(run_folder)
+    with locked(run_folder):
+        make(run_folder, recipe, model, device=pick_device(device))
+
+
+@app.command()
+def evaluate(
+    generated: Annotated[Path, typer.Argument(help="A run folder, or a folder or file of generated videos.")],
+    reference: Annotated[Path | None, typer.Option("--reference", help="Real videos: a folder or a file.")] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="Text file of captions, by name or line.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where results go; default evaluation/.")] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Names separated by commas.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure a run, or any generated videos against real ones: every metric with its interval."""
+    from cinetune import run as stages
+    from cinetune.devices import pick_device
+    from cinetune.evaluate.evaluator import evaluate_folders
+    from cinetune.evaluate.table import print_table
+    from cinetune.runs import locked
+
+    if reference is None:
+        recipe, _ = stages.reopen(generated)
+        with locked(generated):
+            print_table(stages.evaluate_stage(generated, recipe, pick_device(device)))
+        return
+    wanted = tuple(metrics.split(",")) if metrics else None
+    print_table(
+        evaluate_folders(generated, reference, prompts=prompts, metrics=wanted, seed=seed,
+                         out=out or Path("evaluation"), device=pick_device(device))
+    )  # fmt: skip
+
+
+@app.command()
+def report(run_folder: RunFolder) -> None:
+    """Write the page of a run: one folder that opens in a browser without a server."""
+    from cinetune import run as stages
+    from cinetune.runs import locked
+
+    stages.reopen(run_folder)
+    with locked(run_folder):
+        console.done(f"report: {stages.report_stage(run_folder)}")
+
+
+@app.command()
+def render(
+    domain: Annotated[str, typer.Argument(help="day, dusk, noir, snow, historical, scifi or human.")],
+    path: Annotated[Path, typer.Argument(help="The mp4 file to write; its ground truth goes beside it.")],
+    shots: Annotated[int, typer.Option("--shots", min=1, help="Shots of the film.")] = 24,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed is another film.")] = 0,
+) -> None:
+    """Render a film to try things on, with its cuts, captions and camera moves beside it."""
+    from cinetune.footage.procedural import render_film
+
+    with console.progress(f"render {path.name}", shots) as advance:
+        render_film(path, domain, shots=shots, seed=seed, progress=advance)
+    console.done(f"render: {shots} shots in {path}")
+
+
+@nano.command("train")
+def nano_train(
+    out: Annotated[Path, typer.Option("--out", help="Where the finished model goes.")] = Path("nano"),
+    work: Annotated[Path, typer.Option("--work", help="Rendered clips and checkpoints.")] = Path("nano-work"),
+    scale: Annotated[float, typer.Option("--scale", min=0.001, help="Share of the clips and steps.")] = 1.0,
+    device: Device = "auto",
+) -> None:
+    """Make the embedded miniature again from nothing; goes on from its last checkpoint."""
+    from cinetune.devices import pick_device
+    from cinetune.nano.train import Plan, train_nano
+
+    train_nano(out, work, Plan().scaled(scale), device=pick_device(device))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.done(f"cinetune {__version__}")
+
+
+def main() -> None:
+    """Run the command line. Errors raised on purpose: one line on standard error, exit code 2."""
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    try:
+        app()
+    except CinetuneError as error:
+        console.note(f"cinetune: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.note("cinetune: stopped; the same command goes on from here")
+        sys.exit(130)
+
+
+def _recipe(name: str, model: str | None, changes: list[str] | None) -> Recipe:
+    overrides = {}
+    for change in changes or []:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: write section.field=value")
+        overrides[key.strip()] = value.strip()
+    if model is not None:
+        overrides["model"] = f'"{model}"' if '"' not in model else model
+    if not name:
+        raise RecipeError(f"--recipe: give a preset ({', '.join(presets())}) or a TOML file")
+    return load_recipe(name, overrides)
+
+
+def _folder(out: Path | None, films: list[Path]) -> Path:
+    return out if out is not None else Path("runs") / films[0].stem.strip("*?") if films[0].stem else Path("runs/run")
+
+
+def _command() -> list[str]:
+    return ["cinetune", *sys.argv[1:]]

@@ -1,0 +1,1 @@
+"""Every metric over every video, with intervals."""

@@ -1,0 +1,1 @@
+"""From film files to a dataset: shots, windows, captions, splits, cached latents."""

@@ -1,0 +1,366 @@
+"""The `prepare` stage: films in, footage/ of a run folder out: shots, clips, captions, splits and cached latents.
+
+Every file is whole or absent, and the two record files come last. Killed at any moment, the stage goes on where it
+was: a scan, a clip or a cache that is there and sound is kept, and the end is the same, byte for byte.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from cinetune import console
+from cinetune.errors import FootageError, RecordError
+from cinetune.files import sha256, sweep, write_text
+from cinetune.footage.cache import encode_clip, encode_empty, read_cache, write_cache
+from cinetune.footage.captions import describe, line_for
+from cinetune.footage.films import Film, find_films, open_films
+from cinetune.footage.shots import Scan, read_scan, scan_film, write_scan
+from cinetune.footage.splits import Piece, Splits, name_scenes, split, thin
+from cinetune.footage.video_io import read_video, write_video
+from cinetune.footage.windows import (
+    BLANK,
+    Window,
+    cropped,
+    cut_windows,
+    deviation,
+    motion,
+    plan_windows,
+    seconds_needed,
+)
+from cinetune.models._contract import VideoModel
+from cinetune.recipe import Footage, Recipe
+from cinetune.records import Clip, Shot, read_records, write_records
+
+__all__ = ["Prepared", "find_films", "prepare"]
+
+VERSION = 1
+"""Of everything here that decides what a film becomes; a higher one makes old scans and results count as absent."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the stage made, in numbers."""
+
+    films: int
+    shots: int
+    scenes: int
+    train: int
+    """Clips."""
+    validation: int
+    test: int
+    blank: int
+    """Windows left out because they show one plain colour."""
+    overlapping: int
+    """Windows left out because they overlap one of another split."""
+    surplus: int
+    """Held-out windows left out because of footage.max_test."""
+
+
+@dataclass(frozen=True)
+class _Planned:
+    film: Film
+    span: tuple[float, float]
+    shot: str
+    scene: str
+    window: Window
+
+    @property
+    def id(self) -> str:
+        return f"{self.shot}-{round(self.window.start * 1000):07d}"
+
+    @property
+    def piece(self) -> Piece:
+        return Piece(self.id, self.film.id, self.shot, self.scene, self.window.start, self.window.end)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    planned: _Planned
+    caption: str
+    caption_source: str
+    motion: float
+
+
+def prepare(films: Sequence[Path], out: Path, recipe: Recipe, model: VideoModel, *, device: torch.device) -> Prepared:
+    """Turn films into the clips, captions, splits and cached latents of the run folder `out`.
+
+    Args:
+        films: files, folders of films, or patterns such as *.mp4.
+        out: the run folder; everything is written to its folder footage.
+        recipe: its sections footage and seed count.
+        model: encodes the clips.
+        device: the encoders run here.
+
+    Raises:
+        FootageError: a film cannot be read, its captions are damaged, or there is too little material.
+        RecipeError: the model cannot make clips of this size.
+        RunError: the folder cannot be written.
+        WeightsError: the model's weights are missing or damaged.
+    """
+    settings = recipe.footage
+    model.check_size(settings.frames, settings.height, settings.width)
+    sources, repeated = open_films(films)
+    footage, fingerprint = out / "footage", model.fingerprint()
+    key = _key(sources, recipe, fingerprint)
+    before = _finished(footage, key)
+    if before is not None:
+        console.done(f"prepare: finished before: {_words(before)} in {footage}")
+        return before
+    if footage.is_dir():
+        sweep(footage)
+    for name in repeated:
+        console.note(f"prepare: {name} left out, the same bytes as another film")
+
+    scans = _scan(sources, footage / "scans")
+    shots, planned = _plan(sources, scans, settings)
+    cuts = _cut(planned, footage / "clips", settings)
+    pieces = [cut.planned.piece for cut in cuts]
+    splits = split(pieces, held_out=settings.held_out, max_test=settings.max_test, seed=recipe.seed)
+    for line in splits.notes:
+        console.note(line)
+    clips = [_clip(cut, splits, settings) for cut in cuts if cut.planned.id in splits.split]
+    _encode(clips, footage, model, fingerprint, device)
+
+    write_records(footage / "shots.jsonl", shots)
+    write_records(footage / "clips.jsonl", clips)
+    _remove_strangers(footage, clips, sources)
+    prepared = _count(sources, shots, clips, len(planned) - len(cuts), splits)
+    told = {"key": key, **dataclasses.asdict(prepared)}
+    write_text(footage / "prepared.json", json.dumps(told, indent=2) + "\n")
+    console.done(f"prepare: {_words(prepared)} in {footage}")
+    return prepared
+
+
+def _key(sources: Sequence[Film], recipe: Recipe, fingerprint: str) -> str:
+    """A hash of all that decides the result."""
+    told = [
+        VERSION, recipe.footage.model_dump(mode="json"), recipe.seed, fingerprint,
+        [[film.path.name, film.digest, [dataclasses.astuple(line) for line in film.lines]] for film in sources],
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(footage: Path, key: str) -> Prepared | None:
+    """Return what a former call made, if it was of the same things and every file of it is still as it was."""
+    try:
+        told = json.loads((footage / "prepared.json").read_text(encoding="utf-8"))
+        if told.pop("key") != key:
+            return None
+        prepared = Prepared(**told)
+        read_records(footage / "shots.jsonl", Shot)
+        for clip in read_records(footage / "clips.jsonl", Clip):
+            read_cache(footage / clip.cache, {"clip": clip.id, "video_sha256": sha256(footage / clip.video)})
+        read_cache(footage / "cache" / "empty.safetensors")
+    except (OSError, ValueError, KeyError, TypeError, RecordError):
+        return None
+    return prepared
+
+
+def _scan(sources: Sequence[Film], folder: Path) -> list[Scan]:
+    """Find the shots of every film.
+
+    Raises:
+        FootageError: a film is damaged, or there is only one shot in all.
+    """
+    scans = []
+    with console.progress("find shots (seconds of film)", round(sum(film.info.seconds for film in sources))) as advance:
+        for film in sources:
+            known = sorted({t for line in film.lines for t in (line.start, line.end) if 0 < t < float("inf")})
+            key = json.dumps([VERSION, film.digest, known])
+            path = folder / f"{film.id}.safetensors"
+            scan = read_scan(path, key)
+            if scan is None:
+                scan = scan_film(film.path, known_cuts=known, advance=advance)
+                write_scan(path, scan, key)
+            else:
+                advance(film.info.seconds)
+            scans.append(scan)
+    if sum(len(scan.spans) for scan in scans) < 2:
+        raise FootageError(
+            f"{sources[0].path}: only one shot, and held-out clips must come from another shot than training clips; "
+            "add a second film, or give one with cuts"
+        )
+    return scans
+
+
+def _plan(sources: Sequence[Film], scans: Sequence[Scan], settings: Footage) -> tuple[list[Shot], list[_Planned]]:
+    """Name shots and scenes, and choose the windows.
+
+    Raises:
+        FootageError: every shot is shorter than a window.
+    """
+    shots, planned, without = [], [], []
+    for film, scan in zip(sources, scans, strict=True):
+        spans = [(float(start), float(end)) for start, end in scan.spans]
+        scenes = name_scenes(film.id, spans, scan.colours, film.lines)
+        ids = [f"{film.id}-{n:04d}" for n in range(len(spans))]
+        for id_, (start, end), scene in zip(ids, spans, scenes, strict=True):
+            shots.append(Shot(id_, film.path.name, film.digest, round(start, 6), round(end, 6), scene))
+        windows = plan_windows(scan.spans, scan.frame_s, settings)
+        planned += [_Planned(film, spans[w.shot], ids[w.shot], scenes[w.shot], w) for w in windows]
+        if not windows:
+            longest = max(end - start for start, end in spans)
+            without.append((longest, seconds_needed(scan.frame_s, settings), film.path.name))
+    if without:
+        longest, needed, name = max(without)
+        reason = f"the longest shot ({name}) has {longest:.2f} s and a clip between two cuts needs {needed:.2f} s"
+        if not planned:
+            raise FootageError(f"no shot is long enough: {reason}; lower footage.frames or raise footage.fps")
+        console.note(f"prepare: {len(without)} of {len(sources)} films give no clip: {reason}")
+    _say_cropped(sources, settings)
+    kept = thin(planned, settings.max_clips, lambda one: one.film.id)
+    if len(kept) < len(planned):
+        console.note(f"prepare: {len(kept)} of {len(planned)} windows taken, evenly over the films (footage.max_clips)")
+    return shots, kept
+
+
+def _say_cropped(sources: Sequence[Film], settings: Footage) -> None:
+    """Say once for each size of picture what is cut off."""
+    names: dict[tuple[int, int], list[str]] = {}
+    for film in sources:
+        names.setdefault((film.info.width, film.info.height), []).append(film.path.name)
+    for (width, height), same in names.items():
+        lost = cropped(height, width, settings.height, settings.width)
+        if lost:
+            more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+            console.note(
+                f"prepare: {same[0]}{more}: {width}x{height} loses {lost} to {settings.width}x{settings.height}"
+            )
+
+
+def _cut(planned: Sequence[_Planned], folder: Path, settings: Footage) -> list[_Cut]:
+    """Write the video of every window that shows something, and measure it.
+
+    Raises:
+        FootageError: a film is damaged, or every window is blank.
+    """
+    done: dict[str, _Cut] = {}
+    by_shot: dict[str, list[_Planned]] = {}
+    mended = 0
+    for one in planned:
+        by_shot.setdefault(one.shot, []).append(one)
+    with console.progress("cut clips", len(planned)) as advance:
+        for same in by_shot.values():
+            missing: dict[Window, _Planned] = {}
+            for one in same:
+                path = folder / f"{one.id}.mkv"
+                frames = _read_clip(path, settings)
+                if frames is None:
+                    missing[one.window] = one
+                    mended += path.exists()
+                else:
+                    done[one.id] = _measure(one, frames, settings)
+                    advance(1)
+            if not missing:
+                continue
+            for window, frames in cut_windows(same[0].film.path, same[0].span, list(missing), settings):
+                one = missing[window]
+                if deviation(frames) >= BLANK:
+                    write_video(folder / f"{one.id}.mkv", frames, settings.fps, lossless=True)
+                    done[one.id] = _measure(one, frames, settings)
+                advance(1)
+    if mended:
+        console.note(f"prepare: {mended} clip files were damaged and have been cut again")
+    if not done:
+        raise FootageError(
+            f"all {len(planned)} windows are blank (one plain colour); give footage that shows something"
+        )
+    return [done[one.id] for one in planned if one.id in done]
+
+
+def _read_clip(path: Path, settings: Footage) -> UInt8[np.ndarray, "f h w 3"] | None:
+    """Return the frames of a clip that was cut before, or None where it is not there or not sound."""
+    if not path.is_file():
+        return None
+    try:
+        frames, fps = read_video(path)
+    except FootageError:
+        return None
+    fits = frames.shape == (settings.frames, settings.height, settings.width, 3) and abs(fps - settings.fps) < 0.01
+    return frames if fits else None
+
+
+def _measure(one: _Planned, frames: UInt8[np.ndarray, "f h w 3"], settings: Footage) -> _Cut:
+    line = line_for(one.film.lines, one.window.start, one.window.end)
+    source = "sidecar" if line else "measured"
+    caption = line.caption if line else describe(frames, settings.fps, one.film.path.name)
+    return _Cut(one, caption, source, round(motion(frames), 4))
+
+
+def _clip(cut: _Cut, splits: Splits, settings: Footage) -> Clip:
+    one = cut.planned
+    return Clip(
+        id=one.id, shot=one.shot, scene=one.scene, film=one.film.path.name, start=one.window.start, fps=settings.fps,
+        frames=settings.frames, height=settings.height, width=settings.width, caption=cut.caption,
+        caption_source=cut.caption_source, split=splits.split[one.id], motion=cut.motion,
+        video=f"clips/{one.id}.mkv", cache=f"cache/{one.id}.safetensors",
+    )  # fmt: skip
+
+
+def _encode(clips: Sequence[Clip], footage: Path, model: VideoModel, fingerprint: str, device: torch.device) -> None:
+    """Write the cache of every clip that has none or not the right one, and of the empty caption."""
+    empty, ours = footage / "cache" / "empty.safetensors", {"fingerprint": fingerprint}
+    labels = {
+        clip.id: {**ours, "clip": clip.id, "caption": clip.caption, "video_sha256": sha256(footage / clip.video)}
+        for clip in clips
+    }
+    unfit = {clip.id: _unfit(footage / clip.cache, labels[clip.id]) for clip in clips}
+    todo = [clip for clip in clips if unfit[clip.id] is not None]
+    if not todo and _unfit(empty, ours) is None:
+        return
+    changed = [unfit[clip.id] for clip in todo if (footage / clip.cache).exists()]
+    if changed:
+        console.note(f"prepare: {len(changed)} cached clips do not fit and are encoded again, such as {changed[0]}")
+    encoders = model.load_encoders(device)
+    write_cache(empty, encode_empty(encoders), ours)
+    with console.progress("encode clips", len(clips), done=len(clips) - len(todo)) as advance:
+        for clip in todo:
+            frames, _ = read_video(footage / clip.video)
+            write_cache(footage / clip.cache, encode_clip(encoders, frames, clip.caption), labels[clip.id])
+            advance(1)
+
+
+def _unfit(path: Path, label: dict[str, str]) -> str | None:
+    """Return what is wrong with a cache file, or None."""
+    try:
+        read_cache(path, label)
+    except RecordError as error:
+        return str(error).rpartition("; ")[0]
+    return None
+
+
+def _remove_strangers(footage: Path, clips: Sequence[Clip], sources: Sequence[Film]) -> None:
+    """Remove the files of windows that were left out, and of films that are no longer given."""
+    ours = {name for clip in clips for name in (clip.video, clip.cache)} | {"cache/empty.safetensors"}
+    ours |= {f"scans/{film.id}.safetensors" for film in sources}
+    for folder in ("clips", "cache", "scans"):
+        for path in (footage / folder).iterdir():
+            if f"{folder}/{path.name}" not in ours:
+                path.unlink()
+
+
+def _count(
+    sources: Sequence[Film], shots: Sequence[Shot], clips: Sequence[Clip], blank: int, splits: Splits
+) -> Prepared:
+    parts = [clip.split for clip in clips]
+    return Prepared(
+        films=len(sources), shots=len(shots), scenes=len({clip.scene for clip in clips}),
+        train=parts.count("train"), validation=parts.count("validation"), test=parts.count("test"),
+        blank=blank, overlapping=splits.overlapping, surplus=splits.surplus,
+    )  # fmt: skip
+
+
+def _words(made: Prepared) -> str:
+    left_out = {"blank": made.blank, "overlapping": made.overlapping, "more than footage.max_test": made.surplus}
+    words = [f"{count} {why}" for why, count in left_out.items() if count]
+    return (
+        f"{made.train} training, {made.validation} validation and {made.test} test clips from {made.films} films, "
+        f"{made.shots} shots, {made.scenes} scenes{' (left out: ' + ', '.join(words) + ')' if words else ''}"
+    )

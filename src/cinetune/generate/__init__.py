@@ -1,0 +1,1 @@
+"""Stage 2: keyframes and their expansion in time."""

@@ -1,0 +1,90 @@
+"""diffusers' own WanImageToVideoPipeline over a model's folder, on the published noise levels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from cinetune.adapters import lora
+from cinetune.errors import WeightsError
+from cinetune.models._contract import VideoModel
+from cinetune.models._scheduler import make_scheduler
+from cinetune.models._wan import quiet
+from cinetune.recipe import Generate
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A loaded pipeline. One call makes one video."""
+
+    pipeline: Any
+    settings: Generate
+    frames: int
+    height: int
+    width: int
+
+    def __call__(
+        self, first: UInt8[np.ndarray, "h w 3"], prompt: str, seed: int, *, frames: int | None = None
+    ) -> UInt8[np.ndarray, "f h w 3"]:
+        """Return a video of `frames` frames (by default the recipe's) that starts with `first`."""
+        video = self.pipeline(
+            image=Image.fromarray(first),
+            prompt=prompt,
+            negative_prompt=self.settings.negative,
+            height=self.height,
+            width=self.width,
+            num_frames=frames or self.frames,
+            num_inference_steps=self.settings.steps,
+            guidance_scale=self.settings.guidance,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="pt",
+        ).frames[0]
+        levels = video.clamp(0, 1).mul(255).round().to(torch.uint8)
+        made: UInt8[np.ndarray, "f h w 3"] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return made
+
+
+def load_pipeline(
+    model: VideoModel, settings: Generate, size: tuple[int, int, int], *, device: torch.device, dtype: torch.dtype
+) -> Generator:
+    """Load the pipeline of a model; `size` is frames, height, width.
+
+    Raises:
+        WeightsError: weights missing or damaged.
+    """
+    with quiet():
+        from diffusers import WanImageToVideoPipeline
+    model.check_size(*size)
+    encoders: Any = model.load_encoders(device)
+    pipeline = WanImageToVideoPipeline(
+        tokenizer=encoders.tokenizer,
+        text_encoder=encoders.text_encoder,
+        vae=encoders.vae,
+        image_encoder=encoders.image_encoder,
+        image_processor=encoders.image_processor,
+        transformer=model.load_transformer(device, dtype),
+        scheduler=make_scheduler(settings.shift),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return Generator(pipeline, settings, *size)
+
+
+def use_adapter(generator: Generator, adapter: Path | None) -> None:
+    """Load the adapter of a file into the pipeline, or take the adapter out (None).
+
+    Raises:
+        WeightsError: not an adapter of this model.
+    """
+    generator.pipeline.unload_lora_weights()
+    if adapter is None:
+        return
+    lora.read(adapter)
+    try:
+        generator.pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"{adapter}: does not fit this model: {str(error).splitlines()[0]}") from None
+

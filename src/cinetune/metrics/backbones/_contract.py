@@ -1,0 +1,102 @@
+"""What a backbone must provide. One file in this folder is one backbone; it holds one object called `BACKBONE`.
+
+A backbone is a frozen network that metrics look through. It plays one role, and every metric of that role can look
+through it. What it saw can be trusted only together with what it is, so a loaded one carries its name, version and
+the SHA-256 of its weights into every result.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+Frames = UInt8[np.ndarray, "f h w 3"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a loaded backbone is."""
+
+    name: str
+    version: str
+    """Changes whenever the same weights and frames give other features."""
+    preprocessing: str
+    """What happens to a frame before the network, in a few words; part of the key of stored features."""
+    sha256: str
+    """Of the weights."""
+
+    def __str__(self) -> str:
+        """Return the form that results carry: "nano_frames 1 (sha256 0123456789ab)"."""
+        return f"{self.name} {self.version} (sha256 {self.sha256[:12]})"
+
+
+@runtime_checkable
+class Eye(Protocol):
+    """A loaded backbone of any role."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+        ...
+
+
+@runtime_checkable
+class FrameEye(Eye, Protocol):
+    """Role "frames"."""
+
+    def frames(self, frames: Frames) -> Float[np.ndarray, "f d"]:
+        """Return one vector a frame."""
+        ...
+
+
+@runtime_checkable
+class VideoEye(Eye, Protocol):
+    """Role "video"."""
+
+    def video(self, frames: Frames) -> Float[np.ndarray, " d"]:
+        """Return one vector for the whole video."""
+        ...
+
+
+@runtime_checkable
+class ClipEye(Eye, Protocol):
+    """Role "clip": images and text in one space."""
+
+    def images(self, frames: Frames) -> Float[np.ndarray, "f d"]:
+        """Return one vector a frame, not normalised."""
+        ...
+
+    def text(self, caption: str) -> Float[np.ndarray, " d"]:
+        """Return the vector of a caption, not normalised."""
+        ...
+
+
+@runtime_checkable
+class PairEye(Eye, Protocol):
+    """Role "lpips"."""
+
+    def distances(self, a: Frames, b: Frames) -> Float[np.ndarray, " f"]:
+        """Return the distance of each frame of `a` to the same frame of `b`, 0 and up."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network that is not loaded yet."""
+
+    name: str
+    role: str
+    """"frames", "video", "clip" or "lpips"."""
+    licence: str
+    """Of the weights."""
+    source: str
+    load: Callable[[Path | None, torch.device], Eye]
+    """(weights, or None for those in the package; device) -> the network, in eval mode and frozen.
+
+    Raises:
+        WeightsError: the weights are missing, damaged or do not fit.
+    """

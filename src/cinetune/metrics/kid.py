@@ -1,0 +1,41 @@
+"""Kernel inception distance on frames: how far the frames of an arm are, as a set, from the real ones.
+
+Unbiased at any n, so it can be below zero where there is no difference. The frames of one video are one cluster.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cinetune.metrics._contract import Comparison, Features, Item, Look, Positions, SetMetric
+from cinetune.metrics.backbones._contract import FrameEye
+from cinetune.ops import distances
+
+FRAMES = 8
+"""Frames looked at, spread evenly over frames 1..end and with the last. Neighbours hardly differ, and frame 0 was
+given."""
+
+
+def look(item: Item, eye: FrameEye) -> Features:
+    """Return `frames`: vectors of at most FRAMES frames, frames x d."""
+    last = len(item.frames) - 1
+    picked = np.unique(np.linspace(last / FRAMES, last, FRAMES).round().astype(int))
+    return {"frames": eye.frames(item.frames[picked])}
+
+
+def score(videos: Sequence[Features], clusters: Positions) -> Comparison:
+    """Compare subsets by the unbiased MMD with the cubic kernel over pairs of frames from different clusters."""
+    kernel = distances.video_kernel([features["frames"] for features in videos])
+    return Comparison(lambda left, right: distances.mmd(kernel, left, right, clusters), lambda n: "")
+
+
+METRIC = SetMetric(
+    name="kid",
+    version="1",
+    unit="squared MMD",
+    better="lower",
+    least=8,
+    source="Binkowski et al. 2018 (Demystifying MMD GANs), sec. 3",
+    look=Look("kid", "1", "frames", look),
+    score=score,
+)

@@ -1,0 +1,1 @@
+"""Base models behind one contract; the folder is the registry (see cinetune.plugins)."""

@@ -1,0 +1,104 @@
+"""What a base model must provide. Everything else in the package is shared by all of them.
+
+One convention inside the package, whatever a model was trained with: `sigma` is the noise level (0 data, 1 noise),
+and the network's answer is the velocity, noise - data. Axes: b batch, c channels, f frames, h height, w width (lf, lh, lw:
+of the latents), n and m tokens, d and e width of a token.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+Pixels = Float[Tensor, "b 3 f h w"]
+"""Video, -1..1."""
+Latents = Float[Tensor, "b c lf lh lw"]
+"""Normalised VAE latents: posterior mean, minus the published mean, over the published deviation."""
+Frame = UInt8[np.ndarray, "h w 3"]
+Frames = UInt8[np.ndarray, "f h w 3"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Everything the network is told besides the noisy latents, for a batch."""
+
+    first: Latents
+    """Four mask channels (1 on the given frame), then the latents of [first frame, grey, grey, ...]."""
+    image: Float[Tensor, "b n d"]
+    """Tokens of the first frame from the image encoder."""
+    text: Float[Tensor, "b m e"]
+    """Tokens of the caption, zero-padded to the length of the longest in the batch."""
+    text_length: tuple[int, ...]
+    """True number of tokens of each caption."""
+
+
+@runtime_checkable
+class Encoders(Protocol):
+    """The frozen encoders and the decoder of a base model, on one device."""
+
+    def encode_text(self, captions: list[str]) -> list[Float[Tensor, "m e"]]:
+        """Return the tokens of each caption, trimmed to its true length."""
+        ...
+
+    def encode_image(self, frame: Frame) -> Float[Tensor, "n d"]:
+        """Return the image encoder's tokens of a frame of any size."""
+        ...
+
+    def encode_video(self, pixels: Pixels) -> Latents:
+        """Return normalised latents (posterior mean)."""
+        ...
+
+    def condition(self, first: Float[Tensor, "b 3 h w"], frames: int) -> Latents:
+        """Return mask and condition latents for first frames in -1..1 and a video of `frames` frames."""
+        ...
+
+    def decode(self, latents: Latents) -> Pixels:
+        """Return pixels, clamped to -1..1."""
+        ...
+
+
+@runtime_checkable
+class VideoModel(Protocol):
+    """A published video model."""
+
+    name: str
+    source: str
+    """Hub id or folder the weights come from."""
+    licence: str
+
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise RecipeError when the model cannot make this size."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a short hash of the weights of the encoders; cached latents belong to it."""
+        ...
+
+    def load_encoders(self, device: torch.device) -> Encoders:
+        """Load VAE, text encoder and image encoder, in eval mode and frozen.
+
+        Raises:
+            WeightsError: weights missing or damaged.
+        """
+        ...
+
+    def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """Load the denoising network, in eval mode and frozen.
+
+        Raises:
+            WeightsError: weights missing or damaged.
+        """
+        ...
+
+    def velocity(
+        self, network: nn.Module, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition
+    ) -> Latents:
+        """Return the network's estimate of noise - data at noise level sigma (0..1)."""
+        ...
+
+    def adapter_targets(self, *, image_projections: bool) -> list[str]:
+        """Return the names of the linear layers of the cross-attention that a LoRA adapts."""
+        ...

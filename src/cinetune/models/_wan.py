@@ -1,0 +1,245 @@
+"""Wan2.1 image-to-video behind the package's contract, from any folder or hub id in diffusers layout.
+
+What is given to the network, and where it is written down: field notes of the published code,
+Wan-Video/Wan2.1 wan/image2video.py (condition, mask, image tokens), wan/modules/vae.py (posterior mean, normalised),
+wan/modules/t5.py (tokens trimmed to their true length, zero-padded to 512).
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from jaxtyping import Float
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
+from transformers.utils import logging as transformers_logging
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from cinetune.errors import RecipeError, WeightsError
+from cinetune.files import sha256
+from cinetune.models import _short_text
+from cinetune.models._contract import Condition, Frame, Latents, Pixels
+from cinetune.models._resolve import resolve
+
+SPATIAL, TEMPORAL, PATCH = 8, 4, 2
+"""VAE factors, pixels and frames per latent; latents per token along height and width."""
+CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
+IMAGE_PROJECTIONS = ["attn2.add_k_proj", "attn2.add_v_proj"]
+
+
+@dataclass(frozen=True)
+class WanEncoders:
+    """VAE, text encoder and image encoder on one device."""
+
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    image_encoder: Any
+    image_processor: Any
+    device: torch.device
+
+    @torch.no_grad()
+    def encode_text(self, captions: list[str]) -> list[Float[Tensor, "m e"]]:
+        """Return the tokens of each caption, trimmed to its true length (at most 512)."""
+        batch = self.tokenizer(
+            [clean_prompt(c) for c in captions],
+            padding="longest",
+            max_length=_short_text.PADDED_LENGTH,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(self.device)
+        tokens = self.text_encoder(batch.input_ids, batch.attention_mask).last_hidden_state
+        lengths = batch.attention_mask.sum(dim=1).tolist()
+        return [row[:length].float().cpu() for row, length in zip(tokens, lengths, strict=True)]
+
+    @torch.no_grad()
+    def encode_image(self, frame: Frame) -> Float[Tensor, "n d"]:
+        """Return the tokens of the last but one layer, as Wan2.1 uses them."""
+        pixels = self.image_processor(images=Image.fromarray(frame), return_tensors="pt").pixel_values
+        pixels = pixels.to(self.device, self.image_encoder.dtype)
+        tokens: Tensor = self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2]
+        return tokens[0].float().cpu()
+
+    @torch.no_grad()
+    def encode_video(self, pixels: Pixels) -> Latents:
+        """Return the posterior mean, normalised with the VAE's published mean and deviation."""
+        mean = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
+        return self._normalise(mean.float())
+
+    def condition(self, first: Float[Tensor, "b 3 h w"], frames: int) -> Latents:
+        """Return 4 mask channels and the 16 latents of [first frame, grey, grey, ...]."""
+        b, _, h, w = first.shape
+        video = torch.zeros(b, 3, frames, h, w)
+        video[:, :, 0] = first
+        latents = self.encode_video(video)
+        mask = torch.zeros_like(latents[:, :TEMPORAL])
+        mask[:, :, 0] = 1
+        return torch.cat([mask, latents], dim=1)
+
+    @torch.no_grad()
+    def decode(self, latents: Latents) -> Pixels:
+        """Return pixels, clamped to -1..1."""
+        mean, std = self._statistics(latents.to(self.device))
+        decoded = self.vae.decode((latents.to(self.device) * std + mean).to(self.vae.dtype)).sample
+        pixels: Tensor = decoded.float().clamp(-1, 1).cpu()
+        return pixels
+
+    def _normalise(self, latents: Tensor) -> Tensor:
+        mean, std = self._statistics(latents)
+        return ((latents - mean) / std).cpu()
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, -1, 1, 1, 1)
+        mean = torch.tensor(self.vae.config.latents_mean, device=like.device).view(shape)
+        std = torch.tensor(self.vae.config.latents_std, device=like.device).view(shape)
+        return mean, std
+
+
+@dataclass(frozen=True)
+class WanModel:
+    """Wan2.1 image-to-video in a diffusers folder, given by path or by hub id."""
+
+    name: str
+    source: str
+    licence: str = "Apache-2.0"
+    short_text: bool = False
+    """Attend to captions without their padding (see _short_text)."""
+    parts: tuple[str, ...] = field(default=("vae", "text_encoder", "image_encoder"), repr=False)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The local folder, downloaded on first use where `source` is a hub id.
+
+        Raises:
+            WeightsError: no such folder, or the download failed.
+        """
+        return resolve(self.source)
+
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise RecipeError unless frames is 4n + 1 and both sides are multiples of 16."""
+        if frames % TEMPORAL != 1:
+            raise RecipeError(f"{self.name}: frames must be 4n + 1, got {frames}")
+        if height % (SPATIAL * PATCH) or width % (SPATIAL * PATCH):
+            raise RecipeError(f"{self.name}: height and width must be multiples of 16, got {height}x{width}")
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits of a hash over the encoders' weight files."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            for file in sorted((self.folder / part).glob("*.safetensors")):
+                digest.update(f"{part}/{file.name}:{sha256(file)}".encode())
+        return digest.hexdigest()[:16]
+
+    def load_encoders(self, device: torch.device) -> WanEncoders:
+        """Load the encoders in fp32, frozen.
+
+        Raises:
+            WeightsError: a part is missing or damaged.
+        """
+        return WanEncoders(
+            vae=self._load(AutoencoderKLWan, "vae", device, torch.float32),
+            text_encoder=self._load(UMT5EncoderModel, "text_encoder", device, torch.float32),
+            tokenizer=self._read(AutoTokenizer, "tokenizer"),
+            image_encoder=self._load(CLIPVisionModel, "image_encoder", device, torch.float32),
+            image_processor=self._read(CLIPImageProcessorPil, "image_processor"),
+            device=device,
+        )
+
+    def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """Load the denoising network, frozen.
+
+        Raises:
+            WeightsError: the part is missing or damaged.
+        """
+        return self.prepare(self._load(WanTransformer3DModel, "transformer", device, dtype))
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Install the attention over unpadded captions where this model uses it."""
+        if self.short_text:
+            network.short_text = _short_text.install(network)  # type: ignore[arg-type, assignment]
+        return network
+
+    def velocity(
+        self, network: nn.Module, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition
+    ) -> Latents:
+        """Return the network's estimate of noise - data; the model's own time is 1000 sigma."""
+        text, told = condition.text, contextlib.nullcontext()
+        if self.short_text:
+            processor: _short_text.ShortTextAttention = network.short_text  # type: ignore[assignment]
+            text, bias = _short_text.shorten(text, condition.text_length)
+            told = processor.told(condition.image.shape[1], bias)  # type: ignore[assignment]
+        else:
+            text = nn.functional.pad(text, (0, 0, 0, _short_text.PADDED_LENGTH - text.shape[1]))
+        dtype: Any = network.dtype
+        with told:
+            out: Tensor = network(
+                hidden_states=torch.cat([latents, condition.first], dim=1).to(dtype),
+                timestep=sigma * 1000,
+                encoder_hidden_states=text.to(dtype),
+                encoder_hidden_states_image=condition.image.to(dtype),
+                return_dict=False,
+            )[0]
+        return out.float()
+
+    def adapter_targets(self, *, image_projections: bool) -> list[str]:
+        """Return the linear layers of the cross-attention: q, k, v, o and, by choice, the image k and v."""
+        return CROSS_ATTENTION + (IMAGE_PROJECTIONS if image_projections else [])
+
+    def _load(self, cls: Any, part: str, device: torch.device, dtype: torch.dtype) -> Any:
+        module = self._read(cls, part, dtype=dtype)
+        return module.to(device).eval().requires_grad_(False)
+
+    def _read(self, cls: Any, part: str, **options: Any) -> Any:
+        folder = self.folder / part
+        if not folder.is_dir():
+            raise WeightsError(f"{self.source}: no folder {part!r}; this is not a Wan2.1 image-to-video model")
+        try:
+            with quiet():
+                return cls.from_pretrained(folder, local_files_only=True, **options)
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise WeightsError(f"{folder}: cannot load {cls.__name__}: {str(error).splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing a bar for each part and from advising torchvision: stages speak for themselves."""
+    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def clean_prompt(text: str) -> str:
+    """Mend encodings, undo HTML entities and collapse white space, exactly as the diffusers pipeline does."""
+    with quiet():
+        from diffusers.pipelines.wan.pipeline_wan_i2v import prompt_clean
+
+    cleaned: str = prompt_clean(text)
+    return cleaned
+
+
+def to_pixels(frames: np.ndarray) -> Float[Tensor, "1 3 f h w"]:  # type: ignore[type-arg]
+    """Map uint8 frames (f h w 3) to a batch of one in -1..1, with the arithmetic of the diffusers pipeline."""
+    video = torch.from_numpy(frames.astype(np.float32) / 255.0).permute(3, 0, 1, 2)
+    return (2.0 * video - 1.0).unsqueeze(0)
+
+
+def to_frames(pixels: Float[Tensor, "3 f h w"]) -> np.ndarray:  # type: ignore[type-arg]
+    """Map pixels in -1..1 to uint8 frames (f h w 3), rounding to the nearest level."""
+    levels = (pixels / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()

@@ -1,0 +1,8 @@
+"""The embedded miniature of Wan2.1 I2V: same classes, same folder layout, made by `cinetune nano train`."""
+
+from pathlib import Path
+
+from cinetune.models._wan import WanModel
+
+FOLDER = Path(__file__).parent / "nano_weights"
+MODEL = WanModel(name="nano", source=str(FOLDER), short_text=True)

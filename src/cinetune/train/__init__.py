@@ -1,0 +1,1 @@
+"""Stage 1: the adapter, with early stopping and exact resume."""

@@ -1,0 +1,179 @@
+"""The training loop on a Wan2.1 of random weights: what it does at each step, and that it can be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import prepare_tiny, tiny_recipe
+
+from cinetune.adapters import lora
+from cinetune.errors import RecordError, RunError
+from cinetune.models._wan import WanModel
+from cinetune.recipe import Train
+from cinetune.train import checkpoint
+from cinetune.train.data import indices, load_split, order
+from cinetune.train.loop import schedule, train, update
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny: WanModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_tiny(tmp_path_factory.mktemp("train") / "run", tiny, tiny_recipe(tiny))
+
+
+@pytest.fixture
+def run(prepared: Path, tmp_path: Path) -> Path:
+    """A fresh run folder over the same footage."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "footage").symlink_to(prepared / "footage", target_is_directory=True)
+    for name in ("recipe.json", "films.json", "environment.json"):
+        (tmp_path / "run" / name).write_bytes((prepared / name).read_bytes())
+    return tmp_path / "run"
+
+
+def artefacts(run: Path) -> dict[str, object]:
+    """Everything a training run leaves that does not tell the time."""
+    folder = run / "train"
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {
+        "adapter": (folder / "best" / lora.FILE_NAME).read_bytes(),
+        "log": [{k: v for k, v in row.items() if k != "seconds"} for row in log],
+        "validations": (folder / "validations.jsonl").read_text(),
+        "summary": {k: v for k, v in json.loads((folder / "summary.json").read_text()).items() if k != "seconds"},
+    }
+
+
+def test_schedule_is_warmup_then_a_cosine_to_zero() -> None:
+    settings = Train(steps=100, warmup=0.05)
+    shares = [schedule(step, settings) for step in range(100)]
+    assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert shares[5] == 1.0
+    assert all(a > b for a, b in zip(shares[5:], shares[6:], strict=False))
+    assert 0 < shares[-1] < 0.001
+    assert schedule(52, settings) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_stream_visits_every_clip_once_a_pass_and_can_be_entered_anywhere() -> None:
+    whole = indices(0, 35, 7, seed=3)
+    for epoch in range(5):
+        assert sorted(whole[7 * epoch : 7 * epoch + 7]) == list(range(7))
+    assert whole[:7] != whole[7:14]
+    assert [n for start in range(0, 35, 5) for n in indices(start, 5, 7, seed=3)] == whole
+    assert order(7, 2, seed=3) == whole[14:21]
+
+
+def test_one_update_is_the_mean_gradient_clipped_once(tiny: WanModel, run: Path) -> None:
+    """Compared with the same arithmetic written out over one large batch."""
+    from cinetune.ops import flow
+    from cinetune.records import Clip, read_records
+    from cinetune.train.data import collate
+
+    recipe = tiny_recipe(tiny, train__image_dropout="0.0", train__caption_dropout="0.0", train__clip_norm="0.01")
+    settings = recipe.train
+    data = load_split(run / "footage", read_records(run / "footage" / "clips.jsonl", Clip), "train")
+
+    def network() -> torch.nn.Module:
+        net = tiny.load_transformer(CPU, torch.float32)
+        lora.inject(net, tiny.adapter_targets(image_projections=True), rank=4, alpha=8.0, seed=0)
+        return net
+
+    ours, theirs = network(), network()
+    optimiser = torch.optim.SGD(lora.parameters(ours), lr=1.0)
+    loss = update(ours, tiny, data, recipe, checkpoint.Progress(step=settings.steps // 2), optimiser,
+                  torch.Generator().manual_seed(0), CPU)  # fmt: skip
+
+    g = torch.Generator().manual_seed(0)
+    losses = []
+    for micro in range(settings.accumulation):
+        pick = indices(micro * settings.batch, settings.batch, len(data.items), recipe.seed)
+        torch.rand(2, settings.batch, generator=g)
+        none = torch.zeros(settings.batch, dtype=torch.bool)
+        latents, condition = collate(data, pick, none, none)
+        noise = torch.randn(latents.shape, generator=g)
+        sigma = flow.shift_sigma(torch.randn(settings.batch, generator=g).sigmoid(), settings.shift)
+        noisy = (1 - sigma.view(-1, 1, 1, 1, 1)) * latents + sigma.view(-1, 1, 1, 1, 1) * noise
+        losses.append((tiny.velocity(theirs, noisy, sigma, condition) - (noise - latents)).square().mean())
+    mean = torch.stack(losses).mean()
+    mean.backward()
+    assert loss == pytest.approx(mean.item(), rel=1e-5)
+    norm = torch.stack([w.grad.norm() for w in lora.parameters(theirs) if w.grad is not None]).norm()
+    assert norm > 0.01, "the clip must bite for this to test it"
+    rate = settings.learning_rate * schedule(settings.steps // 2, settings)
+    before = lora.parameters(network())
+    for start, a, b in zip(before, lora.parameters(ours), lora.parameters(theirs), strict=True):
+        assert b.grad is not None
+        assert torch.allclose(start - a, rate * b.grad * (0.01 / norm), atol=1e-7)
+
+
+def test_same_recipe_twice_is_the_same_bytes_whatever_the_global_generator(
+    tiny: WanModel, run: Path, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(tiny)
+    train(run, recipe, tiny, device=CPU)
+    first = artefacts(run)
+    other = tmp_path / "again"
+    other.mkdir()
+    (other / "footage").symlink_to(run / "footage", target_is_directory=True)
+    torch.manual_seed(99)
+    train(other, recipe, tiny, device=CPU)
+    assert artefacts(other) == first
+    assert [row["step"] for row in first["log"]] == list(range(1, 9))  # type: ignore[attr-defined]
+
+
+def test_killed_and_resumed_is_bit_for_bit_the_same(tiny: WanModel, run: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(tiny, train__steps="24")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "footage").symlink_to(run / "footage", target_is_directory=True)
+    train(whole, recipe, tiny, device=CPU)
+
+    (run / "recipe.json").write_text(json.dumps({"id": recipe.id, **recipe.model_dump(mode="json")}))
+    command = [sys.executable, "-m", "cinetune", "train", str(run), "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    log = run / "train" / "log.jsonl"
+    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= 11):
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+    process.wait()
+    steps = len(log.read_text().splitlines())
+    assert 11 <= steps < 24, "killed half-way"
+    (run / ".lock").write_text(str(process.pid))  # what the killed process left, whether or not it got that far
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    if torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"]):
+        assert artefacts(run) == artefacts(whole)
+
+
+def test_it_stops_on_the_plateau_and_keeps_the_best(tiny: WanModel, run: Path) -> None:
+    # A learning rate of almost nothing: no validation can gain more than the minimum.
+    recipe = tiny_recipe(
+        tiny, train__learning_rate="1e-9", train__steps="40", validation__every="2", validation__patience="2"
+    )
+    done = train(run, recipe, tiny, device=CPU)
+    assert (done.stopped, done.best_step, done.steps) == ("plateau", 2, 6)
+    rows = [json.loads(line) for line in (run / "train" / "validations.jsonl").read_text().splitlines()]
+    assert [row["best"] for row in rows] == [True, False, False]
+    assert rows[0]["base_lpips"] == pytest.approx(rows[0]["lpips"], abs=1e-4)
+
+
+def test_damaged_checkpoint_and_unprepared_run_are_one_line(tiny: WanModel, run: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(tiny)
+    (run / "train").mkdir()
+    (run / "train" / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(RunError, match="damaged checkpoint"):
+        train(run, recipe, tiny, device=CPU)
+    with pytest.raises(RecordError, match=r"clips\.jsonl: no such record file"):
+        train(tmp_path / "empty", recipe, tiny, device=CPU)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tiny: WanModel, run: Path) -> None:
+    recipe = tiny_recipe(tiny, train__learning_rate="0.99", train__steps="40", train__clip_norm="1e30")
+    with pytest.raises(RunError, match=r"lower train\.learning_rate"):
+        train(run, recipe, tiny, device=CPU)
