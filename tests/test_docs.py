@@ -35,6 +35,7 @@ SHOWN = [
 @cache
 def command_line() -> object:
     import typer
+
     from cinetune.cli import app
 
     return typer.main.get_command(app)

@@ -50,9 +50,7 @@ def outside(nodes: list[ast.AST], allowed: set[str]) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module).split(".")[0])
     names -= set(sys.stdlib_module_names) | {"cinetune"}
-    return {
-        n for n in names if not allowed & {owner.lower().replace("_", "-") for owner in OWNERS.get(n, [])}
-    }
+    return {n for n in names if not allowed & {owner.lower().replace("_", "-") for owner in OWNERS.get(n, [])}}
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_name)

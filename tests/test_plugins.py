@@ -27,9 +27,7 @@ def test_names_import_nothing(kind: str) -> None:
     subprocess.run([sys.executable, "-c", code, kind], check=True)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
-)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)])
 def test_every_plugin_loads_and_knows_its_name(kind: str, name: str) -> None:
     assert plugins.load(kind, name).name == name
 

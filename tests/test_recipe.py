@@ -33,9 +33,7 @@ def fields(model: type[Section], prefix: str = "") -> Iterator[tuple[str, str | 
 
 def preset_values(name: str) -> dict[str, object]:
     """What a preset's file itself says, keys joined by dots."""
-    tree = tomllib.loads(
-        (resources.files("cinetune") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-    )
+    tree = tomllib.loads((resources.files("cinetune") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
     flat = {}
     for key, value in tree.items():
         inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
@@ -83,9 +81,7 @@ def test_overrides_read_as_toml_or_as_text() -> None:
         "lora.image_projections": "false",
         "train.betas": "[0.8, 0.9]",
     }
-    recipe = load_recipe(
-        "nano", {**overrides, "evaluate.metrics": '["lpips"]', "generate.negative": "blurred"}
-    )
+    recipe = load_recipe("nano", {**overrides, "evaluate.metrics": '["lpips"]', "generate.negative": "blurred"})
     assert recipe.model == "Some-Org/Some-Model-480P"
     assert (recipe.lora.image_projections, recipe.train.betas) == (False, (0.8, 0.9))
     assert (recipe.evaluate.metrics, recipe.generate.negative) == (("lpips",), "blurred")
@@ -179,9 +175,7 @@ def test_id_is_the_hash_of_the_contents(tmp_path: Path) -> None:
 def test_id_is_the_same_in_another_process() -> None:
     code = "from cinetune.recipe import load_recipe; print(load_recipe('nano').id)"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == load_recipe("nano").id
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from cinetune import __version__, console
 from cinetune.errors import CinetuneError, RecipeError
@@ -119,13 +120,14 @@ def evaluate(
     if reference is None:
         recipe, _ = stages.reopen(generated)
         with locked(generated):
-            print_table(stages.evaluate_stage(generated, recipe, pick_device(device)))
+            print_table(stages.evaluate_stage(generated, recipe, pick_device(device)), Console())
         return
     wanted = tuple(metrics.split(",")) if metrics else None
-    print_table(
-        evaluate_folders(generated, reference, prompts=prompts, metrics=wanted, seed=seed,
-                         out=out or Path("evaluation"), device=pick_device(device))
+    results = evaluate_folders(
+        generated, reference, prompts=prompts, metrics=wanted, seed=seed, out=out or Path("evaluation"),
+        device=pick_device(device),
     )  # fmt: skip
+    print_table(results, Console())
 
 
 @app.command()
@@ -166,6 +168,26 @@ def nano_train(
     from cinetune.nano.train import Plan, train_nano
 
     train_nano(out, work, Plan().scaled(scale), device=pick_device(device))
+
+
+@nano.command("measure")
+def nano_measure(
+    model: Annotated[str, typer.Option("--model", help="nano, or the folder of another miniature.")] = "nano",
+    out: Annotated[Path, typer.Option("--out", help="Folder for quality.json and samples.png.")] = Path("nano-quality"),
+    count: Annotated[int, typer.Option("--count", min=2, help="Held-out clips.")] = 64,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Sampler steps.")] = 20,
+    guidance: Annotated[float, typer.Option("--guidance", min=1, help="Classifier-free guidance.")] = 1.0,
+    lpips: Annotated[Path | None, typer.Option("--lpips", help="Folder of the published LPIPS weights.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure the miniature on held-out clips of its own world, and draw what it makes of them."""
+    from cinetune.devices import pick_device
+    from cinetune.models._resolve import find_model
+    from cinetune.nano.measure import measure
+
+    measure(
+        find_model(model), out, count=count, steps=steps, guidance=guidance, lpips=lpips, device=pick_device(device)
+    )
 
 
 @app.command()

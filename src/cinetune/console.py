@@ -4,14 +4,12 @@ Progress and notes go to standard error, closing lines to standard output. On an
 a file, a CI log) progress is plain lines: one at the start, one every ten seconds and one at the end; no ANSI codes.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
 SPEED_OVER_S = 600.0
@@ -47,19 +45,29 @@ def progress(label: str, total: int | float, done: int | float = 0) -> Iterator[
     Yields:
         A function to call with the units just done.
     """
-    terminal = Console(file=sys.stderr)
-    live = sys.stderr.isatty() and not terminal.is_dumb_terminal
-    with _bar(terminal, label, total, done) if live else _lines(label, total, done) as advance:
+    live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    with _bar(label, total, done) if live else _lines(label, total, done) as advance:
         yield advance
 
 
 @contextmanager
-def _bar(terminal: Console, label: str, total: int | float, start: int | float) -> Iterator[Advance]:
+def _bar(label: str, total: int | float, start: int | float) -> Iterator[Advance]:
+    # here, because the import of rich draws from Python's global random numbers
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=terminal, speed_estimate_period=SPEED_OVER_S) as bars:
+    with Progress(*columns, console=Console(file=sys.stderr), speed_estimate_period=SPEED_OVER_S) as bars:
         task = bars.add_task(label, total=total, completed=start, text="")  # type: ignore[arg-type]  # floats work
 
         def advance(n: int | float = 1, text: str = "") -> None:

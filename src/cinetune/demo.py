@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from cinetune import console
 from cinetune.evaluate.table import print_table
@@ -24,7 +25,7 @@ def demo(out: Path, *, seed: int, device: torch.device, command: list[str]) -> F
     # More is held out than usual, so that the verdict rests on enough scenes.
     recipe = load_recipe("nano", {"seed": str(seed), "footage.held_out": "0.4"})
     finished = run([film], out, recipe, device=device, command=command)
-    print_table(finished.results)
+    print_table(finished.results, Console())
     console.done(verdict(finished.results))
     console.done(f"demo: open {finished.page}")
     return finished

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 
 import torch
 
@@ -37,8 +38,8 @@ def describe(device: torch.device) -> str:
 
 def _processor() -> str:
     try:  # Linux alone names the processor here; elsewhere platform knows
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         return names[0] if names else platform.machine()
     except OSError:
         return platform.processor() or platform.machine()

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from cinetune import plugins
 from cinetune.errors import FootageError, RecipeError
 from cinetune.footage.cache import read_cache
 from cinetune.footage.prepare import find_films, prepare
@@ -24,7 +25,13 @@ from cinetune.recipe import Recipe, load_recipe
 from cinetune.records import Clip, Shot, read_records
 
 CPU = torch.device("cpu")
-SMALL = {"footage.frames": "5", "footage.height": "32", "footage.width": "48", "footage.fps": "8", "footage.stride": "1"}
+SMALL = {
+    "footage.frames": "5",
+    "footage.height": "32",
+    "footage.width": "48",
+    "footage.fps": "8",
+    "footage.stride": "1",
+}
 
 
 @dataclass
@@ -337,9 +344,26 @@ def test_size_is_refused_first(films: list[Path], tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_with_the_miniature(films: list[Path], tmp_path: Path) -> None:
+    model = plugins.load("models", "nano")
+    if not (Path(model.source) / "vae").is_dir():
+        pytest.skip(f"the miniature's weights are not in {model.source} yet")
+    prepare(films, tmp_path, recipe(frames="9", max_clips="4"), model, device=CPU)
+    for clip in clips_of(tmp_path):
+        told = read_cache(tmp_path / "footage" / clip.cache)
+        assert told["latents"].shape == (16, 3, 4, 6)
+        assert told["first"].shape == (20, 3, 4, 6)
+        assert 1 < told["text"].shape[0] <= 512
+        assert torch.isfinite(told["latents"]).all()
+        frames, _ = read_video(tmp_path / "footage" / clip.video)
+        back = model.load_encoders(CPU).decode(told["latents"][None])[0].permute(1, 2, 3, 0)
+        error = (back * 127.5 + 127.5 - torch.from_numpy(frames)).abs().mean()
+        assert error < 40  # grey levels; a clip of the wrong range or layout is far off
+
+
 def test_disturbing_global_randomness_changes_nothing(films: list[Path], tmp_path: Path) -> None:
     prepare(films, tmp_path / "a", recipe(), fake(), device=CPU)
-    np.random.seed(7)  # noqa: NPY002
+    np.random.seed(7)
     torch.manual_seed(7)
     prepare(films, tmp_path / "b", recipe(), fake(), device=CPU)
     assert differing(tmp_path / "a", tmp_path / "b") == []

@@ -72,11 +72,13 @@ def test_h264_keeps_colours_and_says_bt709(tmp_path: Path) -> None:
 
 
 def test_the_same_frames_make_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_video(tmp_path / f"{name}.mp4", noise(4), 16.0)
-        write_video(tmp_path / f"{name}.mkv", noise(4), 16.0, lossless=True)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-    assert np.array_equal(read_video(tmp_path / "a.mkv")[0], read_video(tmp_path / "b.mkv")[0])
+    ramp = np.linspace(0, 200, 96)[None, None, :, None] + 3.0 * np.arange(20)[:, None, None, None]
+    frames = np.broadcast_to(ramp, (20, 64, 96, 3)).astype(np.uint8) // 2 + noise(20, 64, 96) // 16
+    made = set()
+    for _ in range(8):  # x264 with its default settings differs in about half of the runs
+        write_video(tmp_path / "a.mp4", frames, 16.0)
+        made.add((tmp_path / "a.mp4").read_bytes())
+    assert len(made) == 1
 
 
 def test_probe_reads_the_header(tmp_path: Path) -> None:

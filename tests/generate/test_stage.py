@@ -6,7 +6,6 @@ import pytest
 import torch
 from diffusers import WanImageToVideoPipeline
 from PIL import Image
-from tiny_run import prepare_tiny, tiny_recipe
 
 from cinetune.adapters import lora
 from cinetune.errors import WeightsError
@@ -15,6 +14,7 @@ from cinetune.generate.stage import generate
 from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._wan import WanModel
 from cinetune.records import Clip, Sample, read_records
+from tiny_run import prepare_tiny, tiny_recipe
 
 CPU = torch.device("cpu")
 

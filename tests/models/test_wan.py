@@ -14,7 +14,6 @@ from cinetune.models._resolve import find_model, resolve
 from cinetune.models._sampling import draw_noise, sample
 from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._wan import WanModel, to_frames, to_pixels
-
 from tiny_model import CAPTIONS
 
 CPU = torch.device("cpu")

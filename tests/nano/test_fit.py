@@ -1,5 +1,6 @@
 """The loop of the miniature's parts: resumed is the same as never stopped."""
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from cinetune.nano.fit import fit
 from cinetune.nano.muon import optimisers
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -20,7 +21,7 @@ def run(folder: Path, die_at: int | None = None) -> list[torch.Tensor]:
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         if step == die_at:
-            raise Killed
+            raise KilledError
         x = torch.randn(16, 4, generator=generator)
         out: torch.Tensor = (net(x) - x[:, :2].sin()).square().mean()
         return out
@@ -36,10 +37,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, monkeypatch: o
     fit_module.SAVE_EVERY, kept = 10, fit_module.SAVE_EVERY
     try:
         whole = run(tmp_path / "whole")
-        try:
+        with contextlib.suppress(KilledError):
             run(tmp_path / "parts", die_at=17)
-        except Killed:
-            pass
         parts = run(tmp_path / "parts")
     finally:
         fit_module.SAVE_EVERY = kept

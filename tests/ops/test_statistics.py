@@ -23,11 +23,11 @@ def test_bootstrap_mean_agrees_with_scipy() -> None:
 
 def test_bootstrap_mean_is_seeded_and_leaves_the_global_generator_alone() -> None:
     values = lognormal(24, 3)
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state()[1].copy()
     first = bootstrap_mean(values, level=0.9, resamples=500, seed=4)
     assert first == bootstrap_mean(values, level=0.9, resamples=500, seed=4)
     assert first != bootstrap_mean(values, level=0.9, resamples=500, seed=5)
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == state).all()
 
 
 def test_bootstrap_mean_draws_clusters_together() -> None:
@@ -114,7 +114,7 @@ def study(rng: np.random.Generator, clips: int = CLIPS) -> tuple[np.ndarray, np.
 
 
 def kid_difference(videos: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Callable[[np.ndarray], float]:
-    """"tuned - base" as a function of the clips that are counted; copies of a clip share its cluster."""
+    """ "tuned - base" as a function of the clips that are counted; copies of a clip share its cluster."""
     real, base, tuned = videos
     clips = len(real)
     kernel = video_kernel([*real, *base, *tuned])

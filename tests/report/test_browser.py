@@ -17,13 +17,16 @@ PLAYED = """(async () => {
   for (const take of document.querySelectorAll(".take")) {
     take.scrollIntoView({ block: "center" });
     const videos = [...take.querySelectorAll("video")];
-    const moved = videos.map(() => false);
-    for (let i = 0; i < 100 && !moved.every(Boolean); i++) {
+    const ready = videos.map(() => 0), moved = videos.map(() => false);  // a loop's jump back unreadies it again
+    for (let i = 0; i < 200 && !moved.every(Boolean); i++) {
       const before = videos.map((v) => v.currentTime);
       await pause(50);
-      videos.forEach((v, n) => { moved[n] ||= v.readyState >= 2 && v.currentTime > before[n]; });
+      videos.forEach((v, n) => {
+        ready[n] = Math.max(ready[n], v.readyState);
+        moved[n] ||= v.readyState >= 2 && v.currentTime > before[n];
+      });
     }
-    videos.forEach((v, n) => result.push([v.getAttribute("src"), v.readyState, moved[n], v.videoWidth]));
+    videos.forEach((v, n) => result.push([v.getAttribute("src"), ready[n], moved[n], v.videoWidth]));
   }
   return result;
 })()"""

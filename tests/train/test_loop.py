@@ -1,5 +1,6 @@
 """The training loop on a Wan2.1 of random weights: what it does at each step, and that it can be killed."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import prepare_tiny, tiny_recipe
 
 from cinetune.adapters import lora
 from cinetune.errors import RecordError, RunError
@@ -19,6 +19,7 @@ from cinetune.recipe import Train
 from cinetune.train import checkpoint
 from cinetune.train.data import indices, load_split, order
 from cinetune.train.loop import schedule, train, update
+from tiny_run import prepare_tiny, tiny_recipe
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ def test_schedule_is_warmup_then_a_cosine_to_zero() -> None:
     shares = [schedule(step, settings) for step in range(100)]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert shares[5] == 1.0
-    assert all(a > b for a, b in zip(shares[5:], shares[6:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(shares[5:]))
     assert 0 < shares[-1] < 0.001
     assert schedule(52, settings) == pytest.approx(0.5, abs=0.01)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -45,7 +46,8 @@ def parameters(network: nn.Module) -> list[nn.Parameter]:
 def save(path: Path, network: nn.Module) -> None:
     """Write the adapter in diffusers' layout, fp32, with rank and alpha in the metadata that diffusers reads."""
     state = {f"{_PREFIX}{k}": v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(network).items()}
-    config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, operator]
+    adapted: Any = network
+    config = adapted.peft_config["default"].to_dict()
     kept = {k: v for k, v in config.items() if k in ("r", "lora_alpha", "init_lora_weights", "lora_bias")}
     kept["target_modules"] = sorted(config["target_modules"])
     # One key alone: safetensors writes several in random order, and the same adapter shall be the same bytes.

@@ -11,8 +11,8 @@ from cinetune.metrics._contract import Comparison, SetMetric
 from cinetune.ops import statistics
 
 HALVINGS = 50
-Positions = Integer[np.ndarray, " n"]
-Mask = Bool[np.ndarray, " n"]
+Positions = Integer[np.ndarray, " _"]
+Mask = Bool[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)

@@ -57,16 +57,13 @@ def write_video(
     height, width = first.shape[:2]
     if not lossless and (height % 2 or width % 2):
         raise FootageError(f"{path}: H.264 needs even sizes, not {width}x{height}; crop by one pixel or use lossless")
-    with write_aside(path) as aside, av.open(f"file:{aside}", "w", format=_muxer(lossless), options=_SAME_BYTES) as container:
+    muxer = "matroska" if lossless else "mp4"
+    with write_aside(path) as aside, av.open(f"file:{aside}", "w", format=muxer, options=_SAME_BYTES) as container:
         stream = _add_stream(container, height, width, fps, crf, lossless)
         for number, frame in enumerate(chain([first], source)):
             _check_frame(path, frame, first.shape, number)
             container.mux(stream.encode(_picture(frame, number, fps, lossless)))
         container.mux(stream.encode(None))
-
-
-def _muxer(lossless: bool) -> str:
-    return "matroska" if lossless else "mp4"
 
 
 def _add_stream(
@@ -79,7 +76,8 @@ def _add_stream(
         stream = container.add_stream("ffv1", rate=rate, options={"level": "3", "g": "1"})
         stream.pix_fmt = "bgr0"
     else:
-        options = {"crf": str(crf), "preset": "medium", "g": str(gap)}
+        # mbtree's assembly makes other bytes on every run for pictures below about 256 lines
+        options = {"crf": str(crf), "preset": "medium", "mbtree": "0", "g": str(gap)}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

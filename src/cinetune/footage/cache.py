@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,21 +72,32 @@ def read_cache(path: Path, expect: Mapping[str, str] | None = None) -> dict[str,
     mend = "run `cinetune prepare` again, which mends it"
     if not path.is_file():
         raise RecordError(f"{path}: no such cache file; {mend}")
+    label = read_label(path)
     try:
         with safe_open(path, framework="pt") as file:
-            label = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        schema, content = label["schema"], label["content"]
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-        raise RecordError(f"{path}: damaged or not a cache of latents; {mend}") from None
-    if schema != SCHEMA:
-        raise RecordError(f"{path}: schema {schema}, this version reads {SCHEMA}; {mend}")
-    if content != _content(tensors):
+    except (SafetensorError, OSError):
+        label = None
+    if label is None:
+        raise RecordError(f"{path}: damaged or not a cache of latents; {mend}")
+    if label.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: schema {label.get('schema')}, this version reads {SCHEMA}; {mend}")
+    if label.get("content") != _content(tensors):
         raise RecordError(f"{path}: its bytes have changed since it was written; {mend}")
     for key, value in (expect or {}).items():
         if label.get(key) != value:
             raise RecordError(f"{path}: {key} is {label.get(key)!r}, expected {value!r}; {mend}")
     return tensors
+
+
+def read_label(path: Path) -> dict[str, Any] | None:
+    """Return the metadata of a cache file, or None where there is none or a damaged one; the tensors are not read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            label = json.loads((file.metadata() or {})[_KEY])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    return label if isinstance(label, dict) else None
 
 
 def _content(tensors: Mapping[str, Tensor]) -> str:

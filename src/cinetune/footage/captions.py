@@ -105,15 +105,16 @@ _NO_CONTENT = frozenset(
 def _light(small: Frames) -> str:
     """Source: thresholds chosen by eye on the project's real and rendered clips."""
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small]).astype(np.float32)
-    mean, spread = float(grey.mean()), float(grey.std())
+    mean, (low, high) = float(grey.mean()), np.percentile(grey, (5, 95))
     light = "dark" if mean < 45 else "dim" if mean < 85 else "bright" if mean > 160 else ""
-    contrast = "low-contrast" if spread < 28 else "high-contrast" if spread > 72 else ""
+    contrast = "low-contrast" if high - low < 60 else "high-contrast" if high - low > 200 else ""
     return ", ".join(word for word in (light, contrast) if word)
 
 
 _HUE_ENDS = (15, 42, 68, 165, 195, 255, 290, 340)  # degrees
 _HUES = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "red", "brown")
 _BROWN_HUE, _BROWN_VALUE = (15, 55), 150  # brown is dark orange
+_PINK_VALUE, _PINK_SATURATION = 170, 115  # pink is pale red, too
 
 
 def _colours(small: Frames) -> str:
@@ -121,13 +122,15 @@ def _colours(small: Frames) -> str:
     hsv = cv2.cvtColor(small.reshape(1, -1, 3), cv2.COLOR_RGB2HSV)[0].astype(np.float32)
     hue, value = hsv[:, 0] * 2, hsv[:, 2]
     chroma = hsv[:, 1] / 255 * value
-    if float(np.percentile(chroma, 95)) < 12:
+    if float(np.percentile(chroma, 95)) < 20:  # the dithering of a GIF has some
         return "in black and white"
     kind = np.digitize(hue, _HUE_ENDS)
     kind[(hue >= _BROWN_HUE[0]) & (hue < _BROWN_HUE[1]) & (value < _BROWN_VALUE)] = len(_HUES) - 1
+    red = np.isin(kind, [n for n, name in enumerate(_HUES) if name == "red"])
+    kind[red & (value > _PINK_VALUE) & (hsv[:, 1] < _PINK_SATURATION)] = _HUES.index("pink")
     shares: dict[str, float] = {}
     for number, name in enumerate(_HUES):
-        shares[name] = shares.get(name, 0.0) + float(((kind == number) & (chroma > 25)).mean())
+        shares[name] = shares.get(name, 0.0) + float(((kind == number) & (chroma > 35)).mean())
     named = sorted((name for name, share in shares.items() if share >= 0.15), key=lambda name: -shares[name])[:2]
     return f"in {' and '.join(named)}" if named else "in muted colours"
 

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from cinetune import console
 from cinetune.errors import FootageError, RecordError
 from cinetune.files import sha256, sweep, write_text
-from cinetune.footage.cache import encode_clip, encode_empty, read_cache, write_cache
+from cinetune.footage.cache import encode_clip, encode_empty, read_cache, read_label, write_cache
 from cinetune.footage.captions import describe, line_for
 from cinetune.footage.films import Film, find_films, open_films
 from cinetune.footage.shots import Scan, read_scan, scan_film, write_scan
@@ -76,6 +76,14 @@ class _Planned:
         return f"{self.shot}-{round(self.window.start * 1000):07d}"
 
     @property
+    def video(self) -> str:
+        return f"clips/{self.id}.mkv"
+
+    @property
+    def cache(self) -> str:
+        return f"cache/{self.id}.safetensors"
+
+    @property
     def piece(self) -> Piece:
         return Piece(self.id, self.film.id, self.shot, self.scene, self.window.start, self.window.end)
 
@@ -120,7 +128,7 @@ def prepare(films: Sequence[Path], out: Path, recipe: Recipe, model: VideoModel,
 
     scans = _scan(sources, footage / "scans")
     shots, planned = _plan(sources, scans, settings)
-    cuts = _cut(planned, footage / "clips", settings)
+    cuts = _cut(planned, footage, settings)
     pieces = [cut.planned.piece for cut in cuts]
     splits = split(pieces, held_out=settings.held_out, max_test=settings.max_test, seed=recipe.seed)
     for line in splits.notes:
@@ -235,7 +243,7 @@ def _say_cropped(sources: Sequence[Film], settings: Footage) -> None:
             )
 
 
-def _cut(planned: Sequence[_Planned], folder: Path, settings: Footage) -> list[_Cut]:
+def _cut(planned: Sequence[_Planned], footage: Path, settings: Footage) -> list[_Cut]:
     """Write the video of every window that shows something, and measure it.
 
     Raises:
@@ -250,11 +258,10 @@ def _cut(planned: Sequence[_Planned], folder: Path, settings: Footage) -> list[_
         for same in by_shot.values():
             missing: dict[Window, _Planned] = {}
             for one in same:
-                path = folder / f"{one.id}.mkv"
-                frames = _read_clip(path, settings)
+                frames = _read_clip(footage, one, settings)
                 if frames is None:
                     missing[one.window] = one
-                    mended += path.exists()
+                    mended += (footage / one.video).exists()
                 else:
                     done[one.id] = _measure(one, frames, settings)
                     advance(1)
@@ -263,7 +270,7 @@ def _cut(planned: Sequence[_Planned], folder: Path, settings: Footage) -> list[_
             for window, frames in cut_windows(same[0].film.path, same[0].span, list(missing), settings):
                 one = missing[window]
                 if deviation(frames) >= BLANK:
-                    write_video(folder / f"{one.id}.mkv", frames, settings.fps, lossless=True)
+                    write_video(footage / one.video, frames, settings.fps, lossless=True)
                     done[one.id] = _measure(one, frames, settings)
                 advance(1)
     if mended:
@@ -275,9 +282,13 @@ def _cut(planned: Sequence[_Planned], folder: Path, settings: Footage) -> list[_
     return [done[one.id] for one in planned if one.id in done]
 
 
-def _read_clip(path: Path, settings: Footage) -> UInt8[np.ndarray, "f h w 3"] | None:
-    """Return the frames of a clip that was cut before, or None where it is not there or not sound."""
+def _read_clip(footage: Path, one: _Planned, settings: Footage) -> UInt8[np.ndarray, "f h w 3"] | None:
+    """Return the frames of a clip that was cut before, or None where it is not there or not as it was."""
+    path = footage / one.video
     if not path.is_file():
+        return None
+    label = read_label(footage / one.cache)
+    if label is not None and label.get("video_sha256") != sha256(path):
         return None
     try:
         frames, fps = read_video(path)
@@ -300,7 +311,7 @@ def _clip(cut: _Cut, splits: Splits, settings: Footage) -> Clip:
         id=one.id, shot=one.shot, scene=one.scene, film=one.film.path.name, start=one.window.start, fps=settings.fps,
         frames=settings.frames, height=settings.height, width=settings.width, caption=cut.caption,
         caption_source=cut.caption_source, split=splits.split[one.id], motion=cut.motion,
-        video=f"clips/{one.id}.mkv", cache=f"cache/{one.id}.safetensors",
+        video=one.video, cache=one.cache,
     )  # fmt: skip
 
 

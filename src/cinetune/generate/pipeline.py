@@ -87,4 +87,3 @@ def use_adapter(generator: Generator, adapter: Path | None) -> None:
         generator.pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
     except (ValueError, RuntimeError, KeyError) as error:
         raise WeightsError(f"{adapter}: does not fit this model: {str(error).splitlines()[0]}") from None
-

@@ -77,7 +77,9 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
 def _plan(clips: list[Clip], recipe: Recipe, digest: str) -> Iterator[Job]:
     for number, clip in enumerate(clips):
         for arm in (*ARMS, "static"):
-            yield Job(_sample(recipe, digest, clip, f"{clip.id}-{arm}", arm, clip.id, recipe.seed + number), clip, False)
+            yield Job(
+                _sample(recipe, digest, clip, f"{clip.id}-{arm}", arm, clip.id, recipe.seed + number), clip, False
+            )
     stills = np.linspace(0, len(clips) - 1, min(recipe.generate.shots, len(clips))).astype(int)
     for number, index in enumerate(dict.fromkeys(stills.tolist()), start=1):
         for arm in ARMS:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer, UInt8
 
 Frames = UInt8[np.ndarray, "f h w 3"]
 Features = dict[str, Float[np.ndarray, "..."]]
-Positions = Integer[np.ndarray, " n"]
+Positions = Integer[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Item:
     """What there is to look at: one video, and what belongs to it."""
 
     frames: Frames
-    reference: Frames | None
+    reference: UInt8[np.ndarray, "_f _h _w 3"] | None
     """The true continuation, or None where there is none. Frame 0 is the same moment in both: it was given."""
     caption: str
     """What the video should show, or "" where nobody said."""

@@ -1,8 +1,8 @@
 """What a base model must provide. Everything else in the package is shared by all of them.
 
 One convention inside the package, whatever a model was trained with: `sigma` is the noise level (0 data, 1 noise),
-and the network's answer is the velocity, noise - data. Axes: b batch, c channels, f frames, h height, w width (lf, lh, lw:
-of the latents), n and m tokens, d and e width of a token.
+and the network's answer is the velocity, noise - data. Axes: b batch, c channels, f frames, h height, w width
+(lf, lh, lw: of the latents), n and m tokens, d and e width of a token.
 """
 
 from dataclasses import dataclass

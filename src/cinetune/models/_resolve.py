@@ -15,9 +15,9 @@ def find_model(name: str) -> Any:
     """
     from cinetune.models._wan import WanModel
 
-    if name in plugins.names("models") or ":" in name and not Path(name).is_dir():
+    if name in plugins.names("models") or (":" in name and not Path(name).is_dir()):
         return plugins.load("models", name)
-    if Path(name).is_dir() or name.count("/") == 1 and not name.startswith((".", "/")):
+    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/"))):
         return WanModel(name=Path(name).name, source=name)
     return plugins.load("models", name)
 

@@ -12,7 +12,7 @@ TRAIN_STEPS = 1000
 """Discrete noise levels of the training schedule; the grid runs between the first and the last of them."""
 
 
-class PublishedUniPC(UniPCMultistepScheduler):  # type: ignore[misc]  # diffusers has no type information
+class PublishedUniPC(UniPCMultistepScheduler):  # type: ignore[misc]  # diffusers has no types
     """UniPC (order 2, predictor and corrector, B(h) = exp(h) - 1) on the published flow grid."""
 
     def set_timesteps(
@@ -34,7 +34,7 @@ class PublishedUniPC(UniPCMultistepScheduler):  # type: ignore[misc]  # diffuser
         self.timesteps = torch.from_numpy((grid * TRAIN_STEPS).astype(np.int64)).to(device=device)
 
 
-def published_sigmas(steps: int, shift: float) -> np.ndarray:  # type: ignore[type-arg]
+def published_sigmas(steps: int, shift: float) -> np.ndarray:
     """Return the noise levels of `steps` sampler steps in falling order, without the final 0."""
     top, bottom = 1 - 1 / TRAIN_STEPS, 0.0
     grid = np.linspace(top, bottom, steps + 1)[:-1]

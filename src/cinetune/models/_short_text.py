@@ -61,7 +61,8 @@ class ShortTextAttention:
 
 
 def _heads(attn: WanAttention, x: Tensor) -> Tensor:
-    return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)
+    split: Tensor = x.reshape(*x.shape[:2], attn.heads, -1).transpose(1, 2)
+    return split
 
 
 def install(network: WanTransformer3DModel) -> ShortTextAttention:

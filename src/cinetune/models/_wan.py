@@ -21,8 +21,8 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
-from transformers.utils import logging as transformers_logging
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.utils import logging as transformers_logging
 
 from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
@@ -166,7 +166,7 @@ class WanModel:
     def prepare(self, network: nn.Module) -> nn.Module:
         """Install the attention over unpadded captions where this model uses it."""
         if self.short_text:
-            network.short_text = _short_text.install(network)  # type: ignore[arg-type, assignment]
+            network.short_text = _short_text.install(network)  # type: ignore[assignment]
         return network
 
     def velocity(
@@ -233,13 +233,13 @@ def clean_prompt(text: str) -> str:
     return cleaned
 
 
-def to_pixels(frames: np.ndarray) -> Float[Tensor, "1 3 f h w"]:  # type: ignore[type-arg]
+def to_pixels(frames: np.ndarray) -> Float[Tensor, "1 3 f h w"]:
     """Map uint8 frames (f h w 3) to a batch of one in -1..1, with the arithmetic of the diffusers pipeline."""
     video = torch.from_numpy(frames.astype(np.float32) / 255.0).permute(3, 0, 1, 2)
     return (2.0 * video - 1.0).unsqueeze(0)
 
 
-def to_frames(pixels: Float[Tensor, "3 f h w"]) -> np.ndarray:  # type: ignore[type-arg]
+def to_frames(pixels: Float[Tensor, "3 f h w"]) -> np.ndarray:
     """Map pixels in -1..1 to uint8 frames (f h w 3), rounding to the nearest level."""
     levels = (pixels / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
     return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()

@@ -64,7 +64,9 @@ def build(seed: int, text_dim: int, image_dim: int) -> WanTransformer3DModel:
 def encode(path: Path, clips: Clips, encoders: WanEncoders, batch: int = 4) -> Latents:
     """Encode all clips once; a file that is there is read back."""
     if not path.is_file():
-        video, first, image = [], [], []
+        video: list[Tensor] = []
+        first: list[Tensor] = []
+        image: list[Tensor] = []
         with progress(f"encode {path.stem}", len(clips.frames)) as advance:
             for start in range(0, len(clips.frames), batch):
                 frames = np.asarray(clips.frames[start : start + batch])

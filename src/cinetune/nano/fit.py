@@ -65,7 +65,7 @@ def fit(
         loss = loss_of(step, generator)
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         for optimiser in optimisers:
             optimiser.step()

@@ -44,12 +44,14 @@ def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if tall else x
+    near: Tensor = x.T if tall else x
+    return near
 
 
 def optimisers(network: nn.Module, lr: float, weight_decay: float = 0.0) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrix-like weights and AdamW for biases, norms, tables and embeddings."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, weight in network.named_parameters():
         if not weight.requires_grad:
             continue

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, T5TokenizerFast, UMT5Config
-from transformers import UMT5EncoderModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, T5TokenizerFast, UMT5Config, UMT5EncoderModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from cinetune.nano.data import Clips

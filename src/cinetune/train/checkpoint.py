@@ -51,9 +51,7 @@ def save(
         torch.save(state, aside)
 
 
-def load(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-) -> Progress:
+def load(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Progress:
     """Put a checkpoint's state into the given objects and return the scalars.
 
     Raises:

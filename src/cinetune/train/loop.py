@@ -3,12 +3,12 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cinetune import console
 from cinetune.adapters import lora
@@ -136,7 +136,7 @@ def update(
         # 3. loss in fp32 over all latent frames
         predicted = model.velocity(network, noisy.to(device), sigma.to(device), to_device(condition, device))
         loss = (predicted.float() - target.to(device)).square().mean() / settings.accumulation
-        loss.backward()
+        torch.autograd.backward(loss)
         total += loss.item()
     # 4. one clipped update, now that the gradient is complete
     nn.utils.clip_grad_norm_(lora.parameters(network), settings.clip_norm)
@@ -193,7 +193,7 @@ def _finish(folder: Path, recipe: Recipe, progress: checkpoint.Progress, paramet
     return Trained(adapter, progress.best_step, progress.step, progress.stopped)
 
 
-def _append(path: Path, row: dict[str, object]) -> None:
+def _append(path: Path, row: Mapping[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(row) + "\n")

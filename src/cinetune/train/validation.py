@@ -103,9 +103,7 @@ class Validator:
             noise = draw_noise(tuple(latents.shape[1:]), 7919 + n).expand_as(latents)
             sigma: Float[Tensor, " b"] = torch.tensor(SIGMAS)
             noisy = flow.interpolate(latents, noise, sigma).to(self.device)
-            predicted = self.model.velocity(
-                network, noisy, sigma.to(self.device), to_device(condition, self.device)
-            )
+            predicted = self.model.velocity(network, noisy, sigma.to(self.device), to_device(condition, self.device))
             losses.append((predicted.cpu() - flow.velocity(latents, noise)).square().mean().item())
         return float(np.mean(losses))
 

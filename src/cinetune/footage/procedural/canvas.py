@@ -100,6 +100,12 @@ class Brush:
         width = max(1, round(thickness * self._scale))
         cv2.polylines(self.buffer, [corners], False, (*colour, 255), width, cv2.LINE_AA, _FRACTION_BITS)
 
+    def bounds(self) -> tuple[slice, slice]:
+        """Return the rows and columns that hold everything drawn, in pixels."""
+        x, y, width, height = cv2.boundingRect(np.ascontiguousarray(self.buffer[..., 3]))
+        k = SUPERSAMPLING
+        return slice(y // k, -(-(y + height) // k)), slice(x // k, -(-(x + width) // k))
+
     def layer(self) -> Layer:
         """Return the layer, supersampling averaged away, as float32 0..255."""
         size = (self.width, self.height)

@@ -62,6 +62,11 @@ class Look:
     wet: float = 0.0
     """How strongly the ground mirrors, 0..1."""
 
+    @property
+    def letterboxed(self) -> bool:
+        """Whether bars above and below leave much less height than the frame has."""
+        return self.aspect is not None and self.aspect > 2
+
     def matrix(self) -> Float32[np.ndarray, "3 3"]:
         """Return the colour matrix: saturation about luma, then the tint."""
         luma = np.array([0.2126, 0.7152, 0.0722], np.float32)

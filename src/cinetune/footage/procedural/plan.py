@@ -198,7 +198,7 @@ def plan_shot(domain: str, rng: np.random.Generator, seconds: float, setting: st
     motion = motions[int(rng.integers(len(motions)))]
     where = subject.settings[int(rng.integers(len(subject.settings)))] if setting is None else setting
     camera = _draw_camera(motion, rng)
-    velocity, pan, reach = _speeds(subject, motion, camera, seconds, rng)
+    velocity, pan, reach = _speeds(subject, motion, camera, seconds, look.letterboxed, rng)
     jitter = rng.uniform(-0.06, 0.06)
     height = float(rng.uniform(-0.03, 0.03)) if motion in DIRECTION else 0.0
     middle = (float(jitter), height)
@@ -215,7 +215,7 @@ def plan_shot(domain: str, rng: np.random.Generator, seconds: float, setting: st
 
 def _pivot(subject: Subject, look: Look) -> float:
     """Return the height that stays in place when the camera comes nearer: heads must stay in the picture."""
-    if look.aspect is not None and look.aspect > 2:
+    if look.letterboxed:
         return 0.5
     if subject.base is None:
         return 0.66
@@ -232,7 +232,7 @@ def _draw_camera(motion: str, rng: np.random.Generator) -> str:
 
 
 def _speeds(
-    subject: Subject, motion: str, camera: str, seconds: float, rng: np.random.Generator
+    subject: Subject, motion: str, camera: str, seconds: float, letterboxed: bool, rng: np.random.Generator
 ) -> tuple[tuple[float, float], float, tuple[float, float]]:
     """Return screen velocity and pan speed (frame heights per second) and the way across the screen.
 
@@ -250,7 +250,7 @@ def _speeds(
         way = 0.9 if camera == "push in" else 1.1
         vx = drift if pan else DIRECTION[motion] * min(across * subject.speed, way / seconds)
     elif motion in ("up", "down"):
-        vy = DIRECTION[motion] * min(along, 0.5 / seconds)
+        vy = DIRECTION[motion] * min(along, (0.26 if letterboxed else 0.5) / seconds)
     elif pan:
         # a subject that stays where it is crosses the picture against the pan
         pan = (1.0 if pan > 0 else -1.0) * min(abs(pan), 0.75 / seconds)

@@ -57,7 +57,8 @@ class Stage:
         lights = self._draw_subject(now)
         subject = self._brush.layer()
         picture = self._reflect(self._shadow(picture, now), subject, now)
-        picture = over(picture, self._rimmed(subject))
+        part = self._brush.bounds()
+        picture[part] = over(picture[part], self._rimmed(subject[part]))
         if self._weather is not None:
             self._brush.clear()
             self._weather.draw(self._brush, t)
@@ -147,17 +148,21 @@ class Stage:
             tilt = 0.09 * math.sin(2.2 * own)
         elif vertical:
             tilt = 0.06 * math.sin(2.6 * own)
+        elif plan.motion == "waves":
+            tilt = 0.05 * math.sin(3.4 * own)
         backwards = plan.motion == "left" or (vertical and plan.clock > 5)
         brush.place(now.x, now.y, plan.scale * now.zoom, tilt, backwards)
         gone = abs(plan.velocity[0] + plan.pan) / plan.scale * own
         return plan.subject.draw(brush, plan.look, plan.accent, own, gone)
 
     def _rimmed(self, subject: Layer) -> Layer:
-        """Add light along the upper edge of the subject."""
+        """Add light along the upper edge of the subject, given its part of the frame."""
+        if not subject.size:
+            return subject
         look, step = self.plan.look, 0.022 * self.height
         alpha = subject[..., 3]
         matrix = np.array([[1.0, 0.0, step * 0.6], [0.0, 1.0, step]])
-        below = cv2.warpAffine(alpha, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
+        below = cv2.warpAffine(alpha, matrix, alpha.shape[::-1], flags=cv2.INTER_LINEAR)
         edge = np.maximum(alpha - below, 0)[..., None] * np.float32(look.rim_strength / 255)
         out = subject.copy()
         out[..., :3] += (np.array(look.rim, np.float32) * (alpha[..., None] / 255) - out[..., :3]) * edge

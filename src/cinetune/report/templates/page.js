@@ -77,7 +77,9 @@
       show();
       const t = leader.currentTime;
       if (t < 0.15 || t > leader.duration - 0.15) return; // about to loop: nothing to compare with
-      videos.slice(1).forEach((v) => { if (Math.abs(v.currentTime - t) > 1.5 / fps) v.currentTime = t; });
+      videos.slice(1).forEach((v) => {
+        if (!v.seeking && Math.abs(v.currentTime - t) > 1.5 / fps) v.currentTime = t;
+      });
     });
     return take;
   }

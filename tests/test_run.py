@@ -1,0 +1,127 @@
+"""The whole path on the real nano: killed and started again it ends the same; real footage reaches a page."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cinetune.footage.procedural import render_film
+from cinetune.records import Result, Sample, read_records
+
+QUICK = (
+    "train.steps=6", "train.batch=2", "train.accumulation=1", "train.save_every=2", "validation.every=3",
+    "validation.clips=2", "validation.steps=2", "generate.steps=2", "generate.shots=1", "generate.segments=1",
+    "evaluate.resamples=100", "footage.max_clips=24", "footage.max_test=3",
+)  # fmt: skip
+
+
+def command(films: list[Path], out: Path, *more: str) -> list[str]:
+    settings = [part for change in QUICK for part in ("--set", change)]
+    return [sys.executable, "-m", "cinetune", "run", *map(str, films), "--out", str(out), *settings, *more]
+
+
+def tree(run: Path) -> dict[str, str]:
+    """Hash of every file of a finished run but those that tell the time or the process."""
+    timed = {"train/log.jsonl", "train/checkpoint.pt", "train/summary.json", "environment.json"}
+    files = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file()}
+    return {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items() if name not in timed}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    render_film(path, "historical", shots=10, seed=5, height=128, width=192)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(film: Path) -> Path:
+    run = film.parent / "whole"
+    subprocess.run(command([film], run), check=True, capture_output=True)
+    return run
+
+
+def test_a_run_leaves_its_records_and_its_page(whole: Path) -> None:
+    samples = read_records(whole / "generate" / "samples.jsonl", Sample)
+    assert {s.arm for s in samples} == {"base", "tuned", "static"}
+    results = [Result(**r) for r in json.loads((whole / "evaluate" / "results.json").read_text())["results"]]
+    assert {"base", "tuned", "static", "tuned - base"} <= {r.arm for r in results}
+    assert all(r.estimate is not None or r.reason for r in results)
+    page = (whole / "report" / "index.html").read_text()
+    assert "LPIPS" in page
+    adapter = json.loads((whole / "train" / "summary.json").read_text())
+    assert (whole / "train" / adapter["adapter"]).is_file()
+
+
+def test_the_same_command_again_changes_nothing(whole: Path, film: Path) -> None:
+    before = tree(whole)
+    subprocess.run(command([film], whole), check=True, capture_output=True)
+    assert tree(whole) == before
+
+
+STAGES = {
+    "prepare": "footage/cache/*.safetensors",
+    "train": "train/log.jsonl",
+    "generate": "generate/videos/*.mkv",
+    "evaluate": "evaluate/features/**/*",
+    "report": "report/index.html",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_any_stage_and_started_again_ends_with_the_same_page(
+    whole: Path, film: Path, tmp_path: Path, stage: str
+) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(command([film], run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 400
+    while not list(run.glob(STAGES[stage])) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    done = subprocess.run(command([film], run), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert tree(run) == tree(whole)
+
+
+@pytest.mark.slow
+def test_a_big_buck_bunny_reaches_a_page(shared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    subprocess.run(command([shared / "footage" / "film" / "big_buck_bunny_0_30.webm"], run), check=True)
+    assert (run / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_many_short_films_of_people_reach_a_page(shared: Path, tmp_path: Path) -> None:
+    films = sorted((shared / "footage" / "human").glob("*.mkv"))
+    run = tmp_path / "run"
+    subprocess.run(command(films, run), check=True)
+    scenes = {json.loads(line)["scene"] for line in (run / "footage" / "clips.jsonl").read_text().splitlines()}
+    assert len(scenes) >= 10
+    assert (run / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_demo_makes_the_film_better_in_every_seed(tmp_path: Path, seed: int) -> None:
+    """The claim of the README: paired LPIPS and KID differences whose 95 % intervals exclude zero."""
+    subprocess.run(
+        [sys.executable, "-m", "cinetune", "demo", "--out", str(tmp_path / "demo"), "--seed", str(seed)], check=True
+    )
+    told = json.loads((tmp_path / "demo" / "evaluate" / "results.json").read_text())
+    found = {(r["metric"], r["arm"]): r for r in told["results"]}
+    for metric in ("lpips", "kid"):
+        difference = found[metric, "tuned - base"]
+        print(f"seed {seed} {metric}: {difference['estimate']} [{difference['low']}, {difference['high']}]")
+        assert difference["high"] < 0, f"{metric} did not clearly fall in seed {seed}"
+    assert np.isfinite(found["lpips", "static"]["estimate"])
+    if os.environ.get("CINETUNE_KEEP"):
+        shutil.copytree(tmp_path / "demo", Path(os.environ["CINETUNE_KEEP"]) / f"demo-{seed}")
