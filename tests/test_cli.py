@@ -105,4 +105,4 @@ def test_stages_out_of_order_name_the_command_to_run(tmp_path: Path) -> None:
 
 def test_help_and_version(tmp_path: Path) -> None:
     assert "demo" in call("--help", cwd=tmp_path).stdout
-    assert call("version", cwd=tmp_path).stdout.startswith("cinetune 0.")
+    assert call("--version", cwd=tmp_path).stdout.startswith("cinetune 0.")

@@ -87,7 +87,7 @@ def test_no_statement_works_on_loading(file: Path) -> None:
 
 QUIET = """
 import importlib, json, random, sys, threading
-import numpy, torch
+import numpy, torch, rich.console  # rich draws a random number when it loads
 
 def state():
     return (random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),

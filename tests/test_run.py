@@ -43,9 +43,14 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(film: Path) -> Path:
-    run = film.parent / "whole"
-    subprocess.run(command([film], run), check=True, capture_output=True)
-    return run
+    return carried_out(film, film.parent)
+
+
+def carried_out(film: Path, folder: Path) -> Path:
+    """Run to the end in folder/run; the command line, which the page repeats, is the same wherever that is."""
+    done = subprocess.run(command([film], Path("run")), capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
 
 
 def test_a_run_leaves_its_records_and_its_page(whole: Path) -> None:
@@ -62,8 +67,7 @@ def test_a_run_leaves_its_records_and_its_page(whole: Path) -> None:
 
 def test_the_same_command_again_changes_nothing(whole: Path, film: Path) -> None:
     before = tree(whole)
-    subprocess.run(command([film], whole), check=True, capture_output=True)
-    assert tree(whole) == before
+    assert tree(carried_out(film, whole.parent)) == before
 
 
 STAGES = {
@@ -81,15 +85,14 @@ def test_killed_in_any_stage_and_started_again_ends_with_the_same_page(
     whole: Path, film: Path, tmp_path: Path, stage: str
 ) -> None:
     run = tmp_path / "run"
-    process = subprocess.Popen(command([film], run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command([film], Path("run")), cwd=tmp_path, **quiet)
     deadline = time.monotonic() + 400
     while not list(run.glob(STAGES[stage])) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()
     process.wait()
-    done = subprocess.run(command([film], run), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert tree(run) == tree(whole)
+    assert tree(carried_out(film, tmp_path)) == tree(whole)
 
 
 @pytest.mark.slow

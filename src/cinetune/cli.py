@@ -14,7 +14,6 @@ from cinetune.recipe import Recipe, load_recipe, presets
 
 app = typer.Typer(
     name="cinetune",
-    help="Turns a little film footage into a video model that makes scenes in that film's style, and proves it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +29,19 @@ ModelName = Annotated[str | None, typer.Option("--model", help="nano, wan, a dif
 Changes = Annotated[list[str] | None, typer.Option("--set", help="section.field=value; may be repeated.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of the first film>.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.done(f"cinetune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Turns a little film footage into a video model that makes scenes in that film's style, and proves it."""
 
 
 @app.command()
@@ -188,12 +200,6 @@ def nano_measure(
     measure(
         find_model(model), out, count=count, steps=steps, guidance=guidance, lpips=lpips, device=pick_device(device)
     )
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    console.done(f"cinetune {__version__}")
 
 
 def main() -> None:

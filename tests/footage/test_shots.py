@@ -76,7 +76,7 @@ def test_scans_a_file(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(scan.colours.sum(axis=1), 1, atol=1e-4)
     alike = np.minimum(scan.colours[0], scan.colours[2]).sum()
     assert alike > 0.8 > 0.5 > np.minimum(scan.colours[0], scan.colours[1]).sum()
-    assert sum(told) == pytest.approx(2.4, abs=0.05)
+    assert sum(told) == pytest.approx(2.4, abs=1e-3)
 
 
 def test_known_cuts_count_besides_those_found(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from fake_run import metric
 from cinetune.records import Sample, Score
 from cinetune.report.comparison import compare, spread
 from cinetune.report.media import enlargement
-from cinetune.report.numerals import duration, fixed, label, p_text
+from cinetune.report.numerals import fixed, label, p_text
 from cinetune.report.table import HALF, dots, tabulate
 
 
@@ -83,5 +83,4 @@ def test_numbers_as_text() -> None:
     assert p_text(0.0004999) == "< 0.001"
     assert p_text(None) == ""
     assert [label(m) for m in ("lpips", "clip_text", "my.module:R_LPIPS")] == ["LPIPS", "CLIP text", "r LPIPS"]
-    assert [duration(s) for s in (7.4, 192.4, 12000.0)] == ["7 s", "3 min 12 s", "3 h 20 min"]
     assert [enlargement(w) for w in (96, 320, 832, 1280)] == [4, 1, 1, 1]

@@ -91,9 +91,11 @@ def _add_stream(
 def _picture(frame: UInt8[np.ndarray, "h w 3"], number: int, fps: float, lossless: bool) -> VideoFrame:
     picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
     if lossless:
-        picture = picture.reformat(format="bgr0")
+        picture = picture.reformat(format="bgr0", threads=1)
     else:
-        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        picture = picture.reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+        )
     picture.pts = number
     picture.time_base = 1 / Fraction(fps).limit_denominator(1001)
     return picture

@@ -124,6 +124,8 @@ def scan_film(path: Path, *, known_cuts: Sequence[float] = (), advance: Advance 
         raise FootageError(f"{path}: no frames in it; give a video file")
     detector.finish()
     frame_s = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / probe(path).fps
+    if advance is not None:
+        advance(frame_s)
     edges = [times[0], *(times[number] for number in sorted(detector.cuts)), times[-1] + frame_s]
     for cut in known_cuts:  # one that the detector found too, a frame apart, is not another cut
         if times[0] < cut < times[-1] and all(abs(cut - edge) > 2 * frame_s for edge in edges):

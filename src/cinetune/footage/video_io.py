@@ -313,4 +313,4 @@ def _to_rgb(path: Path, time: float, frame: VideoFrame) -> UInt8[np.ndarray, "h 
         raise FootageError(f"{path}: HDR ({_HDR_CURVES[frame.color_trc]}); convert it to BT.709 (SDR) first")
     if frame.colorspace == 2:  # unspecified
         frame.colorspace = 1 if frame.height >= 720 else 6
-    return np.asarray(frame.to_ndarray(format="rgb24"))
+    return np.asarray(frame.to_ndarray(format="rgb24", threads=1))

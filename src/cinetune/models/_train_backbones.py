@@ -30,6 +30,7 @@ from cinetune.metrics.backbones import _weights, nano_clip, nano_lpips
 from cinetune.metrics.backbones._lpips_form import LpipsDistance
 from cinetune.metrics.backbones._nano_trunk import WIDTHS, NanoTrunk
 from cinetune.metrics.backbones.nano_video import FEATURES, NanoVideoNetwork
+from cinetune.ops import distortions
 
 LABELS = ("domain", "subject", "setting", "motion", "camera")
 STILL = LABELS[:3]
@@ -324,64 +325,19 @@ def _unit(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
 # ---------------------------------------------------------------------------------------------- LPIPS
 
 
-def _blur(x: Tensor, s: float, _: torch.Generator) -> Tensor:
-    sigma = 0.3 + 3.2 * s
-    at = torch.arange(-9, 10, dtype=torch.float32)
-    kernel = torch.exp(-(at**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).repeat(3, 1, 1, 1)
-    x = F.conv2d(F.pad(x, (9, 9, 0, 0), mode="replicate"), kernel, groups=3)
-    return F.conv2d(F.pad(x, (0, 0, 9, 9), mode="replicate"), kernel.transpose(2, 3), groups=3)
-
-
-def _noise(x: Tensor, s: float, generator: torch.Generator) -> Tensor:
-    return x + 0.5 * s * torch.randn(x.shape, generator=generator)
-
-
-def _shift(x: Tensor, s: float, generator: torch.Generator) -> Tensor:
-    """Up to 8 pixels to one side, sub-pixel, edges repeated."""
-    angle = 2 * math.pi * float(torch.rand(1, generator=generator))
-    height, width = x.shape[-2:]
-    move = torch.tensor([[1.0, 0, 16 * s * math.cos(angle) / width], [0, 1.0, 16 * s * math.sin(angle) / height]])
-    grid = F.affine_grid(move.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def _cast(x: Tensor, s: float, generator: torch.Generator) -> Tensor:
-    tint = F.normalize(torch.randn(3, generator=generator), dim=0).view(1, 3, 1, 1)
-    return x + 0.8 * s * tint
-
-
-def _blocks(x: Tensor, s: float, _: torch.Generator) -> Tensor:
-    flat = F.interpolate(F.avg_pool2d(x, 8, ceil_mode=True), x.shape[-2:], mode="nearest")
-    return x + s * (flat - x)
-
-
-DISTORTIONS = {"blur": _blur, "noise": _noise, "shift": _shift, "cast": _cast, "blocks": _blocks}
-
-
-def _weak_and_strong(x: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same distortion at two strengths in 0..1, at least 0.1 apart, with the same noise or direction."""
-    low = 0.9 * float(torch.rand(1, generator=generator))
-    high = low + 0.1 + (0.9 - low) * float(torch.rand(1, generator=generator))
-    state = generator.get_state()
-    weak = DISTORTIONS[kind](x, low, generator).clamp(-1, 1)
-    generator.set_state(state)
-    return weak, DISTORTIONS[kind](x, high, generator).clamp(-1, 1)
-
-
 def _train_lpips(
     out: Path, trunk: NanoTrunk, train: Clips, test: Clips, steps: int, seed: int, progress: Callable[[str], None]
 ) -> dict[str, float]:
     network: LpipsDistance = nano_lpips.network()
     network.trunk.load_state_dict(trunk.state_dict())
     network.trunk.requires_grad_(False)
-    kinds = list(DISTORTIONS)
+    kinds = list(distortions.KINDS)
 
     def loss(generator: torch.Generator) -> Tensor:
         network.trunk.eval()  # its batch normalisation keeps the statistics it has
         _, x = _some_frames(train, 16, generator)
         kind = kinds[int(torch.randint(len(kinds), (1,), generator=generator))]
-        weak, strong = _weak_and_strong(x, kind, generator)
+        weak, strong = distortions.weak_and_strong(x, kind, generator)
         near, far = network(x, weak), network(x, strong)
         # relative, so that neither the scale of the heads nor a mild distortion escapes
         return F.softplus(-10 * (far - near) / (far + near + 1e-6)).mean()
@@ -405,7 +361,7 @@ def _train_lpips(
             right = []
             for _ in range(16):
                 _, x = _some_frames(test, 16, generator)
-                weak, strong = _weak_and_strong(x, kind, generator)
+                weak, strong = distortions.weak_and_strong(x, kind, generator)
                 right.append((network(x, strong) > network(x, weak)).float().mean())
             figures[f"nano_lpips.order.{kind}"] = float(torch.stack(right).mean())
     _weights.write(network, out)

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cinetune.files import folder_aside, write_text
 from cinetune.report.comparison import compare
 from cinetune.report.media import MediaFolder
-from cinetune.report.numerals import duration, percent
+from cinetune.report.numerals import percent
 from cinetune.report.plots import loss_svg, lpips_svg
 from cinetune.report.run_files import RunFiles, read_run
 from cinetune.report.table import dots, tabulate
@@ -95,14 +95,13 @@ def facts(run: RunFiles) -> dict[str, str]:
     ]
     size = recipe["footage"]
     sampler = recipe["generate"]
-    took = duration(training["seconds"])
     return {
         "Film": films[0] if len(films) == 1 else f"{len(films)} films, {len(run.shots)} shots",
         "Clips": ", ".join(splits),
         "Window": f"{size['frames']} frames, {size['width']} x {size['height']}, {size['fps']:g} fps",
         "Model": str(recipe["model"]),
         "Adapter": f"rank {training['rank']}, alpha {training['alpha']:g}, {training['parameters']:,} parameters",
-        "Training": f"{training['steps']} steps, {took}, best at step {training['best_step']}",
+        "Training": f"{training['steps']} steps, best at step {training['best_step']}",
         "Sampler": f"{sampler['steps']} steps, guidance {sampler['guidance']:g}, shift {sampler['shift']:g}",
         "Seed": str(recipe["seed"]),
     }
