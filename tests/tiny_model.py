@@ -25,4 +25,4 @@ def build_tiny(folder: Path) -> WanModel:
             vae.build(0, base_dim=8), both.text, tokenizer, both.image, towers.build_processor(), torch.device("cpu")
         )
     pack(folder, encoders, network)
-    return WanModel(name="tiny", source=str(folder), short_text=True)
+    return WanModel(name="tiny", source=str(folder))

@@ -13,7 +13,8 @@ from cinetune.models._contract import Condition, Encoders, VideoModel
 from cinetune.models._resolve import find_model, resolve
 from cinetune.models._sampling import draw_noise, sample
 from cinetune.models._scheduler import PublishedUniPC
-from cinetune.models._wan import WanModel, to_frames, to_pixels
+from cinetune.models._wan import WanModel
+from cinetune.ops.video import to_frames, to_pixels
 from tiny_model import CAPTIONS
 
 CPU = torch.device("cpu")
@@ -57,8 +58,13 @@ def test_captions_without_padding_equal_padded_ones(tiny: WanModel) -> None:
     noise = torch.stack([draw_noise((16, 5, 8, 12), n) for n in range(3)])
     sigma = torch.tensor([0.1, 0.5, 0.9])
     short = tiny.velocity(tiny.load_transformer(CPU, torch.float32), noise, sigma, given)
-    padded_model = replace(tiny, short_text=False)
-    padded = padded_model.velocity(padded_model.load_transformer(CPU, torch.float32), noise, sigma, given)
+    padded = tiny.load_transformer(CPU, torch.float32)(
+        hidden_states=torch.cat([noise, given.first], dim=1),
+        timestep=sigma * 1000,
+        encoder_hidden_states=torch.nn.functional.pad(given.text, (0, 0, 0, 512 - given.text.shape[1])),
+        encoder_hidden_states_image=given.image,
+        return_dict=False,
+    )[0]
     assert torch.allclose(short, padded, atol=2e-5)
     other, _ = condition(tiny, CAPTIONS[::-1])
     swapped = replace(given, text=other.text, text_length=other.text_length)
@@ -142,9 +148,18 @@ def test_missing_part_and_missing_folder(tiny: WanModel, tmp_path: Path, monkeyp
 
 
 def test_models_are_found_by_name_folder_or_hub_id(tiny: WanModel) -> None:
-    assert find_model("nano").short_text
+    assert find_model("nano").name == "nano"
     assert find_model("wan").source == "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers"
     assert find_model(tiny.source).source == tiny.source
     assert find_model("owner/some-model").source == "owner/some-model"
     with pytest.raises(PluginError, match="nano"):
         find_model("nanoo")
+
+
+def test_a_long_video_keeps_the_attention_that_diffusers_chose(tiny: WanModel) -> None:
+    given, _ = condition(tiny, CAPTIONS[:1], frames=69)  # 18 x 4 x 6 latent tokens: still fewer than 512
+    wide = replace(given, first=given.first.repeat(1, 1, 1, 2, 1))  # 864 tokens
+    network = tiny.load_transformer(CPU, torch.float32)
+    chosen = type(network.blocks[0].attn2.processor)  # type: ignore[union-attr, index]
+    tiny.velocity(network, wide.first[:, 4:], torch.tensor([0.5]), wide)
+    assert type(network.blocks[0].attn2.processor) is chosen  # type: ignore[union-attr, index]

@@ -20,6 +20,7 @@ from torch import Tensor
 from cinetune.errors import RecordError
 from cinetune.files import write_aside
 from cinetune.models._contract import Encoders
+from cinetune.ops.video import to_pixels
 
 SCHEMA = 1
 _KEY = "cinetune"
@@ -32,8 +33,6 @@ def encode_clip(encoders: Encoders, frames: UInt8[np.ndarray, "f h w 3"], captio
         latents: c f h w, the clip's latents; first: 20 f h w, mask and condition latents of the clip's own first
         frame; image: n d, its tokens; text: m e, the caption's tokens at their true length.
     """
-    from cinetune.models._wan import to_pixels  # diffusers takes seconds to import; reading a cache needs none of it
-
     pixels = to_pixels(frames)
     return {
         "latents": _plain(encoders.encode_video(pixels)[0]),

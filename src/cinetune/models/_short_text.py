@@ -2,7 +2,8 @@
 
 Wan pads the text with zero vectors and attends to all 512 tokens without a mask. The padding tokens are all alike,
 so n of them weigh exactly as much as one whose attention logit is raised by log(n). For the miniature, whose video
-has 120 tokens, this halves the work; for a large model it changes nothing worth having, so it is off there.
+has 120 tokens, this halves the work. A video of more tokens than the padding has nothing to gain from it and keeps
+the attention that diffusers chose.
 """
 
 import math
@@ -65,8 +66,11 @@ def _heads(attn: WanAttention, x: Tensor) -> Tensor:
     return split
 
 
-def install(network: WanTransformer3DModel) -> ShortTextAttention:
-    """Give all cross-attentions of a network one shared processor and return it."""
+def installed(network: WanTransformer3DModel) -> ShortTextAttention:
+    """Return the processor that all cross-attentions of the network share, giving it to them on first use."""
+    processor = network.blocks[0].attn2.processor
+    if isinstance(processor, ShortTextAttention):
+        return processor
     processor = ShortTextAttention()
     for block in network.blocks:
         block.attn2.set_processor(processor)

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from jaxtyping import Float
@@ -112,8 +111,6 @@ class WanModel:
     name: str
     source: str
     licence: str = "Apache-2.0"
-    short_text: bool = False
-    """Attend to captions without their padding (see _short_text)."""
     parts: tuple[str, ...] = field(default=("vae", "text_encoder", "image_encoder"), repr=False)
 
     @cached_property
@@ -161,28 +158,25 @@ class WanModel:
         Raises:
             WeightsError: the part is missing or damaged.
         """
-        return self.prepare(self._load(WanTransformer3DModel, "transformer", device, dtype))
-
-    def prepare(self, network: nn.Module) -> nn.Module:
-        """Install the attention over unpadded captions where this model uses it."""
-        if self.short_text:
-            network.short_text = _short_text.install(network)  # type: ignore[assignment]
+        network: nn.Module = self._load(WanTransformer3DModel, "transformer", device, dtype)
         return network
 
     def velocity(
         self, network: nn.Module, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition
     ) -> Latents:
         """Return the network's estimate of noise - data; the model's own time is 1000 sigma."""
-        text, told = condition.text, contextlib.nullcontext()
-        if self.short_text:
-            processor: _short_text.ShortTextAttention = network.short_text  # type: ignore[assignment]
-            text, bias = _short_text.shorten(text, condition.text_length)
-            told = processor.told(condition.image.shape[1], bias)  # type: ignore[assignment]
+        any_network: Any = network
+        tokens = latents.shape[2] * (latents.shape[3] // PATCH) * (latents.shape[4] // PATCH)
+        if tokens < _short_text.PADDED_LENGTH:
+            told: contextlib.AbstractContextManager[None]
+            text, bias = _short_text.shorten(condition.text, condition.text_length)
+            told = _short_text.installed(any_network).told(condition.image.shape[1], bias)
         else:
-            text = nn.functional.pad(text, (0, 0, 0, _short_text.PADDED_LENGTH - text.shape[1]))
-        dtype: Any = network.dtype
+            missing = _short_text.PADDED_LENGTH - condition.text.shape[1]
+            text, told = nn.functional.pad(condition.text, (0, 0, 0, missing)), contextlib.nullcontext()
+        dtype = any_network.dtype
         with told:
-            out: Tensor = network(
+            out: Tensor = any_network(
                 hidden_states=torch.cat([latents, condition.first], dim=1).to(dtype),
                 timestep=sigma * 1000,
                 encoder_hidden_states=text.to(dtype),
@@ -231,15 +225,3 @@ def clean_prompt(text: str) -> str:
 
     cleaned: str = prompt_clean(text)
     return cleaned
-
-
-def to_pixels(frames: np.ndarray) -> Float[Tensor, "1 3 f h w"]:
-    """Map uint8 frames (f h w 3) to a batch of one in -1..1, with the arithmetic of the diffusers pipeline."""
-    video = torch.from_numpy(frames.astype(np.float32) / 255.0).permute(3, 0, 1, 2)
-    return (2.0 * video - 1.0).unsqueeze(0)
-
-
-def to_frames(pixels: Float[Tensor, "3 f h w"]) -> np.ndarray:
-    """Map pixels in -1..1 to uint8 frames (f h w 3), rounding to the nearest level."""
-    levels = (pixels / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()

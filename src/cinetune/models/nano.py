@@ -5,4 +5,4 @@ from pathlib import Path
 from cinetune.models._wan import WanModel
 
 FOLDER = Path(__file__).parent / "nano_weights"
-MODEL = WanModel(name="nano", source=str(FOLDER), short_text=True)
+MODEL = WanModel(name="nano", source=str(FOLDER))

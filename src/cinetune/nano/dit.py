@@ -110,7 +110,6 @@ def train(
 ) -> WanTransformer3DModel:
     """Train the network on encoded clips; returns the moving average."""
     network = build(seed, latents.empty.shape[1], latents.image.shape[2]).to(device)
-    model.prepare(network)
 
     def loss_of(step: int, generator: torch.Generator) -> Tensor:
         pick = torch.randint(len(latents.video), (BATCH,), generator=generator).tolist()

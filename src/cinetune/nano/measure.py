@@ -16,8 +16,8 @@ from cinetune.footage.procedural import BASE_WORLD, RenderedClip, render_clip
 from cinetune.metrics.backbones._resolve import resolve
 from cinetune.models._contract import Condition, Encoders, VideoModel
 from cinetune.models._sampling import draw_noise, sample
-from cinetune.models._wan import to_frames, to_pixels
 from cinetune.ops.statistics import bootstrap_mean
+from cinetune.ops.video import to_frames, to_pixels
 
 HELD_OUT_SEED = 9_000_000
 """Training drew its seeds from far below this one."""

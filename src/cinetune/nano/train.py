@@ -57,7 +57,7 @@ def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device) -> Pa
     )
     note(f"latents: mean and deviation {video_vae.config.latents_mean[:2]}..., {video_vae.config.latents_std[:2]}...")
     latents = dit.encode(work / "base.latents.pt", clips.first(plan.dit_clips), encoders)
-    model = WanModel(name="nano", source=str(out), short_text=True)
+    model = WanModel(name="nano", source=str(out))
     network = dit.train(work, model, latents, steps=plan.dit_steps, seed=plan.seed, device=device)
     pack(out, encoders, network)
     done(f"nano: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB in {out}")

@@ -19,9 +19,9 @@ from cinetune.metrics._contract import Item, ItemMetric
 from cinetune.metrics.backbones._resolve import resolve
 from cinetune.models._contract import VideoModel
 from cinetune.models._sampling import draw_noise, sample
-from cinetune.models._wan import to_frames
 from cinetune.ops import flow
 from cinetune.ops.statistics import bootstrap_mean
+from cinetune.ops.video import to_frames
 from cinetune.recipe import Recipe
 from cinetune.train.data import Cached, collate, to_device
 
