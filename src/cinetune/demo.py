@@ -12,8 +12,8 @@ from cinetune.recipe import load_recipe
 from cinetune.report.verdict import verdict
 from cinetune.run import Finished, run
 
-DOMAIN, SHOTS = "historical", 96
-"""About four minutes of a film whose look the miniature has never seen."""
+DOMAIN, SHOTS = "historical", 80
+"""More than three minutes of a film whose look the miniature has never seen."""
 
 
 def demo(out: Path, *, seed: int, device: torch.device, command: list[str]) -> Finished:
@@ -23,7 +23,7 @@ def demo(out: Path, *, seed: int, device: torch.device, command: list[str]) -> F
         with console.progress("render the film", SHOTS) as advance:
             render_film(film, DOMAIN, shots=SHOTS, seed=seed, progress=advance)
     # More is held out than usual, so that the verdict rests on enough scenes.
-    recipe = load_recipe("nano", {"seed": str(seed), "footage.held_out": "0.4"})
+    recipe = load_recipe("nano", {"seed": str(seed), "footage.held_out": "0.5"})
     finished = run([film], out, recipe, device=device, command=command)
     print_table(finished.results, Console())
     console.done(verdict(finished.results))

@@ -173,6 +173,7 @@ def _floor(pool: _Pool, how: Resampling) -> Estimate:
     low, high = np.quantile(values, [(1 - how.level) / 2, (1 + how.level) / 2])
     reason = (
         f"noise floor: mean and range of {HALVINGS} random halvings of the real clips, {half} against {half}; "
-        "a distance that is biased at small n would be lower at the n of the arms"
+        "a distance that is biased at small n would be lower at the n of the arms, and arms made from the first frames "
+        "of the same real clips can lie below it"
     )
     return Estimate(REAL, len(real) // 2, float(np.mean(values)), float(low), float(high), reasons=(reason,))

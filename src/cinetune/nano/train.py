@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from cinetune.files import folder_aside
 from cinetune.footage.procedural import BASE_WORLD
 from cinetune.models._scheduler import make_scheduler
 from cinetune.models._wan import WanEncoders, WanModel
-from cinetune.nano import data, dit, towers, vae
+from cinetune.nano import backbones, data, dit, towers, vae
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Plan:
     towers_steps: int = 1500
     vae_steps: int = 3000
     dit_clips: int = 3200
-    dit_steps: int = 3200
+    dit_steps: int = 2600
     seed: int = 2021
+    metrics: backbones.Plan = field(default_factory=backbones.Plan)
 
     def scaled(self, share: float) -> "Plan":
         """Return the plan with `share` of the clips and steps, at least a handful of each."""
@@ -36,6 +37,7 @@ class Plan:
             vae_steps=max(5, round(self.vae_steps * share)),
             dit_steps=max(2, round(self.dit_steps * share)),
             seed=self.seed,
+            metrics=self.metrics.scaled(share),
         )
 
 
@@ -59,16 +61,19 @@ def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device) -> Pa
     latents = dit.encode(work / "base.latents.pt", clips.first(plan.dit_clips), encoders)
     model = WanModel(name="nano", source=str(out))
     network = dit.train(work, model, latents, steps=plan.dit_steps, seed=plan.seed, device=device)
-    pack(out, encoders, network)
+    if not (work / "metrics" / "backbones.json").is_file():
+        with folder_aside(work / "metrics") as made:
+            backbones.train_backbones(made, seed=plan.seed, plan=plan.metrics, progress=note)
+    pack(out, encoders, network, work / "metrics")
     done(f"nano: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB in {out}")
     return out
 
 
-def pack(out: Path, encoders: WanEncoders, network: torch.nn.Module) -> None:
-    """Write the parts in diffusers layout, weights in fp16; other files already in `out` are kept."""
+def pack(out: Path, encoders: WanEncoders, network: torch.nn.Module, metrics: Path | None = None) -> None:
+    """Write the parts in diffusers layout, weights in fp16, and the metric backbones beside them."""
     with folder_aside(out) as folder:
-        if out.is_dir():
-            shutil.copytree(out, folder, dirs_exist_ok=True)
+        if metrics is not None:
+            shutil.copytree(metrics, folder / "metrics")
         encoders.vae.save_pretrained(folder / "vae")
         encoders.text_encoder.save_pretrained(folder / "text_encoder")
         encoders.tokenizer.save_pretrained(folder / "tokenizer")

@@ -50,6 +50,6 @@ BACKBONE = Backbone(
     name="nano_frames",
     role="frames",
     licence="Apache-2.0",
-    source="cinetune/models/_train_backbones.py, on rendered films",
+    source="cinetune/nano/backbones.py, on rendered films",
     load=load,
 )

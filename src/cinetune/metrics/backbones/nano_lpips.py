@@ -37,6 +37,6 @@ BACKBONE = Backbone(
     name="nano_lpips",
     role="lpips",
     licence="Apache-2.0",
-    source="cinetune/models/_train_backbones.py, on rendered films",
+    source="cinetune/nano/backbones.py, on rendered films",
     load=load,
 )

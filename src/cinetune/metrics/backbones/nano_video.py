@@ -1,4 +1,8 @@
-"""The package's own video network: a small 3-D CNN that learnt to tell what rendered films show and how it moves."""
+"""The package's own video network: a small 3-D CNN that learnt to tell what rendered films show.
+
+It hardly sees motion (held-out camera movement: 41 %, near chance), so an FVD through it is mostly about looks, and
+a still picture scores well: read it beside motion_ratio and LPIPS.
+"""
 
 from pathlib import Path
 
@@ -69,6 +73,6 @@ BACKBONE = Backbone(
     name="nano_video",
     role="video",
     licence="Apache-2.0",
-    source="cinetune/models/_train_backbones.py, on rendered films",
+    source="cinetune/nano/backbones.py, on rendered films",
     load=load,
 )

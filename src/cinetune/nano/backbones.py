@@ -13,7 +13,7 @@ written to backbones.json beside the weights.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,10 @@ class Plan:
     video_steps: int = 2400
     clip_steps: int = 2400
     lpips_steps: int = 600
+
+    def scaled(self, share: float) -> "Plan":
+        """Return the plan with `share` of the clips and steps, at least a handful of each."""
+        return Plan(*(max(28, round(getattr(self, f.name) * share)) for f in fields(self)))
 
 
 @dataclass(frozen=True)
