@@ -138,12 +138,12 @@ def update(
         loss = (predicted.float() - target.to(device)).square().mean() / settings.accumulation
         torch.autograd.backward(loss)
         total += loss.item()
+    if not math.isfinite(total):
+        raise RunError(f"train: the loss is {total} at step {progress.step + 1}; lower train.learning_rate")
     # 4. one clipped update, now that the gradient is complete
     nn.utils.clip_grad_norm_(lora.parameters(network), settings.clip_norm)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    if not math.isfinite(total):
-        raise RunError(f"train: the loss is {total} at step {progress.step + 1}; lower train.learning_rate")
     return total
 
 
