@@ -135,10 +135,11 @@ def evaluate(
             print_table(stages.evaluate_stage(generated, recipe, pick_device(device)), Console())
         return
     wanted = tuple(metrics.split(",")) if metrics else None
-    results = evaluate_folders(
-        generated, reference, prompts=prompts, metrics=wanted, seed=seed, out=out or Path("evaluation"),
-        device=pick_device(device),
-    )  # fmt: skip
+    with stages.counting("evaluate") as counted:
+        results = evaluate_folders(
+            generated, reference, prompts=prompts, metrics=wanted, seed=seed, out=out or Path("evaluation"),
+            progress=counted, device=pick_device(device),
+        )  # fmt: skip
     print_table(results, Console())
 
 
@@ -230,7 +231,7 @@ def _recipe(name: str, model: str | None, changes: list[str] | None) -> Recipe:
 
 
 def _folder(out: Path | None, films: list[Path]) -> Path:
-    return out if out is not None else Path("runs") / films[0].stem.strip("*?") if films[0].stem else Path("runs/run")
+    return out if out is not None else Path("runs") / (films[0].stem.strip("*?") or "run")
 
 
 def _command() -> list[str]:

@@ -79,7 +79,7 @@ def evaluate_stage(out: Path, recipe: Recipe, device: torch.device) -> list[Resu
     """Measure the generated videos of a run."""
     samples = read_records(out / "generate" / "samples.jsonl", Sample)
     scenes = {clip.id: clip.scene for clip in read_records(out / "footage" / "clips.jsonl", Clip)}
-    with _counting("evaluate") as counted:
+    with counting("evaluate") as counted:
         results = evaluate(
             samples, out / "generate", recipe.evaluate, seed=recipe.seed, out=out / "evaluate", scenes=scenes,
             device=device, progress=counted,
@@ -90,12 +90,12 @@ def evaluate_stage(out: Path, recipe: Recipe, device: torch.device) -> list[Resu
 
 def report_stage(out: Path) -> Path:
     """Write the page."""
-    with _counting("report") as counted:
+    with counting("report") as counted:
         return build_report(out, progress=lambda done, total, name: counted(done, total))
 
 
 @contextmanager
-def _counting(label: str) -> Iterator[Callable[[int, int], None]]:
+def counting(label: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that shows the share done."""
     shown = 0
     with console.progress(label, 100) as advance:

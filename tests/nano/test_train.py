@@ -8,6 +8,7 @@ import torch
 from diffusers import WanImageToVideoPipeline
 from safetensors.torch import load_file
 
+from cinetune.errors import RunError
 from cinetune.models._wan import WanModel
 from cinetune.nano import backbones
 from cinetune.nano.data import rendered
@@ -18,6 +19,13 @@ def test_the_plan_scales_down_but_never_to_nothing() -> None:
     assert Plan().scaled(1.0) == Plan()
     small = Plan().scaled(1e-6)
     assert min(small.clips, small.dit_clips, small.towers_steps, small.vae_steps, small.dit_steps) > 0
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match="choose another --out"):
+        train_nano(tmp_path, tmp_path / "work", Plan(), device=torch.device("cpu"))
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
 def test_rendered_clips_are_made_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cinetune.console import done, note
+from cinetune.errors import RunError
 from cinetune.files import folder_aside
 from cinetune.footage.procedural import BASE_WORLD
 from cinetune.models._scheduler import make_scheduler
@@ -45,7 +46,12 @@ def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device) -> Pa
     """Make the miniature from nothing and write it to `out` in diffusers layout.
 
     `work` keeps rendered clips, latents and checkpoints; calling again with the same plan goes on where it stopped.
+
+    Raises:
+        RunError: `out` holds something else than a model, which would be lost, or a folder cannot be written.
     """
+    if out.exists() and not (out / "model_index.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out}: holds something else than a model, and would be replaced; choose another --out")
     clips = data.rendered(work, name="base", domains=BASE_WORLD, count=plan.clips, seed=plan.seed)
     encoders_, tokenizer = towers.train(work, clips, steps=plan.towers_steps, seed=plan.seed, device=device)
     video_vae = vae.train(work, clips, steps=plan.vae_steps, seed=plan.seed, device=device)
