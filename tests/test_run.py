@@ -14,6 +14,7 @@ import pytest
 
 from cinetune.footage.procedural import render_film
 from cinetune.records import Result, Sample, read_records
+from devtools import CHROMIUM, PLAYED, chromium
 
 QUICK = (
     "train.steps=6", "train.batch=2", "train.accumulation=1", "train.save_every=2", "validation.every=3",
@@ -68,6 +69,17 @@ def test_a_run_leaves_its_records_and_its_page(whole: Path) -> None:
 def test_the_same_command_again_changes_nothing(whole: Path, film: Path) -> None:
     before = tree(whole)
     assert tree(carried_out(film, whole.parent)) == before
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")
+def test_its_page_plays_in_a_browser(whole: Path, tmp_path: Path) -> None:
+    with chromium(tmp_path) as tab:
+        tab.open(whole / "report" / "index.html")
+        videos = tab.run(PLAYED)
+    assert len(videos) > 8
+    assert [v for v in videos if v[1] < 2 or not v[2]] == []
+    assert tab.errors == []
+    assert [url for url in tab.requests if not url.startswith(("file:", "data:"))] == []
 
 
 STAGES = {

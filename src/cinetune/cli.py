@@ -1,9 +1,10 @@
 """The command line: parse, call, and turn every error into one line and exit code 2."""
 
+import dataclasses
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -174,13 +175,22 @@ def nano_train(
     out: Annotated[Path, typer.Option("--out", help="Where the finished model goes.")] = Path("nano"),
     work: Annotated[Path, typer.Option("--work", help="Rendered clips and checkpoints.")] = Path("nano-work"),
     scale: Annotated[float, typer.Option("--scale", min=0.001, help="Share of the clips and steps.")] = 1.0,
+    start: Annotated[str | None, typer.Option("--start", help="Train this miniature on: nano, or a folder.")] = None,
+    clips: Annotated[int | None, typer.Option("--clips", min=16, help="Rendered clips.")] = None,
+    sharpen_steps: Annotated[int | None, typer.Option("--sharpen-steps", min=1, help="Of the decoder alone.")] = None,
+    dit_steps: Annotated[int | None, typer.Option("--dit-steps", min=1, help="Of the denoising network.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of clips, order and noise.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Make the embedded miniature again from nothing; goes on from its last checkpoint."""
+    """Make the embedded miniature from nothing, or train one on; goes on from its last checkpoint."""
     from cinetune.devices import pick_device
+    from cinetune.models._resolve import find_model
     from cinetune.nano.train import Plan, train_nano
 
-    train_nano(out, work, Plan().scaled(scale), device=pick_device(device))
+    given = {"clips": clips, "dit_clips": clips, "sharpen_steps": sharpen_steps, "dit_steps": dit_steps, "seed": seed}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    plan = dataclasses.replace(Plan().scaled(scale), **changes)
+    train_nano(out, work, plan, device=pick_device(device), start=find_model(start) if start else None)
 
 
 @nano.command("measure")

@@ -5,31 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from devtools import CHROMIUM, Page, chromium
+
+from devtools import CHROMIUM, PLAYED, Page, chromium
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")
-
-PLAYED = """(async () => {
-  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-  document.documentElement.style.scrollBehavior = "auto";
-  document.querySelectorAll("details").forEach((d) => { d.open = true; });
-  const result = [];
-  for (const take of document.querySelectorAll(".take")) {
-    take.scrollIntoView({ block: "center" });
-    const videos = [...take.querySelectorAll("video")];
-    const ready = videos.map(() => 0), moved = videos.map(() => false);  // a loop's jump back unreadies it again
-    for (let i = 0; i < 200 && !moved.every(Boolean); i++) {
-      const before = videos.map((v) => v.currentTime);
-      await pause(50);
-      videos.forEach((v, n) => {
-        ready[n] = Math.max(ready[n], v.readyState);
-        moved[n] ||= v.readyState >= 2 && v.currentTime > before[n];
-      });
-    }
-    videos.forEach((v, n) => result.push([v.getAttribute("src"), ready[n], moved[n], v.videoWidth]));
-  }
-  return result;
-})()"""
 
 STEPPED = """(async () => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));

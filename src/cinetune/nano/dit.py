@@ -106,10 +106,11 @@ def batch_of(latents: Latents, pick: list[int], generator: torch.Generator | Non
 
 
 def train(
-    folder: Path, model: WanModel, latents: Latents, *, steps: int, seed: int, device: torch.device
-) -> WanTransformer3DModel:
-    """Train the network on encoded clips; returns the moving average."""
-    network = build(seed, latents.empty.shape[1], latents.image.shape[2]).to(device)
+    folder: Path, model: WanModel, latents: Latents, *, steps: int, seed: int, device: torch.device,
+    network: WanTransformer3DModel | None = None,
+) -> WanTransformer3DModel:  # fmt: skip
+    """Train `network`, or a new one, on encoded clips; returns the moving average."""
+    network = (network or build(seed, latents.empty.shape[1], latents.image.shape[2])).to(device).requires_grad_(True)
 
     def loss_of(step: int, generator: torch.Generator) -> Tensor:
         pick = torch.randint(len(latents.video), (BATCH,), generator=generator).tolist()

@@ -1,9 +1,10 @@
-"""`cinetune nano train`: render, towers, VAE, latents, DiT, metric backbones, pack, measure."""
+"""`cinetune nano train`: render, metric backbones, towers, VAE, latents, DiT, pack; or train an existing one on."""
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,6 +13,7 @@ from cinetune.console import done, note
 from cinetune.errors import RunError
 from cinetune.files import folder_aside
 from cinetune.footage.procedural import BASE_WORLD
+from cinetune.metrics.backbones import nano_lpips
 from cinetune.models._scheduler import make_scheduler
 from cinetune.models._wan import WanEncoders, WanModel
 from cinetune.nano import backbones, data, dit, towers, vae
@@ -19,11 +21,12 @@ from cinetune.nano import backbones, data, dit, towers, vae
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything; the defaults made the weights in the package."""
+    """How much of everything."""
 
     clips: int = 4000
     towers_steps: int = 1500
     vae_steps: int = 3000
+    sharpen_steps: int = 1000
     dit_clips: int = 3200
     dit_steps: int = 2600
     seed: int = 2021
@@ -36,16 +39,21 @@ class Plan:
             dit_clips=max(16, round(self.dit_clips * share)),
             towers_steps=max(2, round(self.towers_steps * share)),
             vae_steps=max(5, round(self.vae_steps * share)),
+            sharpen_steps=max(2, round(self.sharpen_steps * share)),
             dit_steps=max(2, round(self.dit_steps * share)),
             seed=self.seed,
             metrics=self.metrics.scaled(share),
         )
 
 
-def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device) -> Path:
-    """Make the miniature from nothing and write it to `out` in diffusers layout.
+def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device, start: WanModel | None = None) -> Path:
+    """Make the miniature and write it to `out` in diffusers layout.
 
     `work` keeps rendered clips, latents and checkpoints; calling again with the same plan goes on where it stopped.
+
+    Args:
+        start: None makes everything from nothing. A miniature keeps its towers, metric backbones and encoder, and its
+            decoder and denoising network are trained on, over clips that it has not seen where `plan.seed` is another.
 
     Raises:
         RunError: `out` holds something else than a model, which would be lost, or a folder cannot be written.
@@ -53,26 +61,37 @@ def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device) -> Pa
     if out.exists() and not (out / "model_index.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: holds something else than a model, and would be replaced; choose another --out")
     clips = data.rendered(work, name="base", domains=BASE_WORLD, count=plan.clips, seed=plan.seed)
-    encoders_, tokenizer = towers.train(work, clips, steps=plan.towers_steps, seed=plan.seed, device=device)
-    video_vae = vae.train(work, clips, steps=plan.vae_steps, seed=plan.seed, device=device)
-    encoders = WanEncoders(
-        vae=video_vae.eval().requires_grad_(False),
-        text_encoder=encoders_.text,
-        tokenizer=tokenizer,
-        image_encoder=encoders_.image,
-        image_processor=towers.build_processor(),
-        device=device,
-    )
-    note(f"latents: mean and deviation {video_vae.config.latents_mean[:2]}..., {video_vae.config.latents_std[:2]}...")
-    latents = dit.encode(work / "base.latents.pt", clips.first(plan.dit_clips), encoders)
-    model = WanModel(name="nano", source=str(out))
-    network = dit.train(work, model, latents, steps=plan.dit_steps, seed=plan.seed, device=device)
     if not (work / "metrics" / "backbones.json").is_file():
         with folder_aside(work / "metrics") as made:
-            backbones.train_backbones(made, seed=plan.seed, plan=plan.metrics, progress=note)
+            if start is None:
+                backbones.train_backbones(made, seed=plan.seed, plan=plan.metrics, progress=note)
+            else:
+                shutil.copytree(start.folder / "metrics", made, dirs_exist_ok=True)
+    encoders = _encoders(work, clips, plan, device) if start is None else start.load_encoders(device)
+    eye = nano_lpips.load(work / "metrics" / "nano_lpips.safetensors", device).network
+    sharper = vae.sharpen(work, encoders.vae, clips, eye, steps=plan.sharpen_steps, seed=plan.seed, device=device)
+    encoders = replace(encoders, vae=sharper.requires_grad_(False))
+    note(f"latents: mean and deviation {sharper.config.latents_mean[:2]}..., {sharper.config.latents_std[:2]}...")
+    latents = dit.encode(work / "base.latents.pt", clips.first(plan.dit_clips), encoders)
+    model = start or WanModel(name="nano", source=str(out))
+    known: Any = None if start is None else start.load_transformer(device, torch.float32)
+    network = dit.train(work, model, latents, steps=plan.dit_steps, seed=plan.seed, device=device, network=known)
     pack(out, encoders, network, work / "metrics")
     done(f"nano: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB in {out}")
     return out
+
+
+def _encoders(work: Path, clips: data.Clips, plan: Plan, device: torch.device) -> WanEncoders:
+    """Train the towers and the VAE from nothing."""
+    encoders, tokenizer = towers.train(work, clips, steps=plan.towers_steps, seed=plan.seed, device=device)
+    return WanEncoders(
+        vae=vae.train(work, clips, steps=plan.vae_steps, seed=plan.seed, device=device).eval(),
+        text_encoder=encoders.text,
+        tokenizer=tokenizer,
+        image_encoder=encoders.image,
+        image_processor=towers.build_processor(),
+        device=device,
+    )
 
 
 def pack(out: Path, encoders: WanEncoders, network: torch.nn.Module, metrics: Path | None = None) -> None:

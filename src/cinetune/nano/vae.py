@@ -1,11 +1,15 @@
-"""The miniature's video VAE: AutoencoderKLWan, first on single frames, then on 5 and 17 frames."""
+"""The miniature's video VAE: AutoencoderKLWan, first on single frames, then on 5 and 17 frames, then the decoder alone.
+
+The last part pulls the decoder towards what the package's own LPIPS network sees. The encoder stays as it is, and with
+it every latent, so that the denoising network may be trained before, after or beside it.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
-from torch import Tensor
+from torch import Tensor, nn
 
 from cinetune.nano import whole
 from cinetune.nano.data import Clips
@@ -16,6 +20,8 @@ PHASES = ((1, 32, 48, 32), (5, 64, 96, 4), (17, 64, 96, 2))
 """Frames, height, width and batch of each phase."""
 SHARE = (0.57, 0.23, 0.2)
 """Share of the steps spent in each phase; a step of the later ones costs two to three times as much."""
+PERCEPTUAL = 0.3
+"""Weight of the LPIPS term beside the error of the pixels, when the decoder is sharpened."""
 
 
 def build(seed: int, base_dim: int = 32) -> AutoencoderKLWan:
@@ -82,6 +88,39 @@ def _batch(clips: Clips, phase: tuple[int, int, int, int], generator: torch.Gene
         pixels.append(video.permute(3, 0, 1, 2))
         weights.append(1 + 2 * torch.from_numpy(mask).float().unsqueeze(0))
     return torch.stack(pixels), torch.stack(weights)
+
+
+def sharpen(
+    folder: Path, vae: AutoencoderKLWan, clips: Clips, eye: nn.Module, *, steps: int, seed: int, device: torch.device
+) -> AutoencoderKLWan:
+    """Train the decoder on whole clips, for squared error and for what `eye` sees of each frame.
+
+    Args:
+        vae: a trained one; is changed in place.
+        eye: distance of two images in -1..1, such as `nano_lpips`; stays as it is.
+    """
+    vae = vae.to(device).requires_grad_(False)
+    for part in (vae.post_quant_conv, vae.decoder):
+        part.requires_grad_(True)
+    eye = eye.to(device).eval().requires_grad_(False)
+
+    def loss_of(_: int, generator: torch.Generator) -> Tensor:
+        pixels, weight = _batch(clips, PHASES[-1], generator)
+        pixels, weight = pixels.to(device), weight.to(device)
+        with torch.no_grad():
+            mean, log_variance = whole.encode(vae, pixels)
+            mean += torch.randn(mean.shape, generator=generator).to(device) * (0.5 * log_variance).exp()
+        made = whole.decode(vae, mean)
+        error = made - pixels
+        rebuild = (weight * (0.3 * error.abs() + 2.0 * error.square())).mean() / weight.mean()
+        seen: Tensor = eye(made.clamp(-1, 1).transpose(1, 2).flatten(0, 1), pixels.transpose(1, 2).flatten(0, 1)).mean()
+        total: Tensor = rebuild + PERCEPTUAL * seen
+        return total
+
+    steppers = optimisers(vae, lr=5e-4)
+    sharper = fit(folder, vae, loss_of, name="sharpen", steps=steps, optimisers=steppers, seed=seed, ema=0.99)
+    assert isinstance(sharper, AutoencoderKLWan)
+    return sharper
 
 
 @torch.no_grad()

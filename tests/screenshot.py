@@ -1,4 +1,4 @@
-"""Save pictures of a report: python tests/report/screenshot.py RUN/report/index.html OUT_FOLDER
+"""Save pictures of a report: python tests/screenshot.py RUN/report/index.html OUT_FOLDER
 
 Desktop (1280 px) and phone (390 px), light and dark, the whole page with everything loaded.
 """

@@ -24,6 +24,29 @@ QUIET = (
     "--mute-audio", "--remote-debugging-pipe",
 )  # fmt: skip
 
+PLAYED = """(async () => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  document.documentElement.style.scrollBehavior = "auto";
+  document.querySelectorAll("details").forEach((d) => { d.open = true; });
+  const result = [];
+  for (const take of document.querySelectorAll(".take")) {
+    take.scrollIntoView({ block: "center" });
+    const videos = [...take.querySelectorAll("video")];
+    const ready = videos.map(() => 0), moved = videos.map(() => false);  // a loop's jump back unreadies it again
+    for (let i = 0; i < 200 && !moved.every(Boolean); i++) {
+      const before = videos.map((v) => v.currentTime);
+      await pause(50);
+      videos.forEach((v, n) => {
+        ready[n] = Math.max(ready[n], v.readyState);
+        moved[n] ||= v.readyState >= 2 && v.currentTime > before[n];
+      });
+    }
+    videos.forEach((v, n) => result.push([v.getAttribute("src"), ready[n], moved[n], v.videoWidth]));
+  }
+  return result;
+})()"""
+"""Plays every take of a report; gives [source, readyState, whether time passed, width] of each video."""
+
 
 class Page:
     """One tab. What the page printed as an error, or threw, gathers in `errors`; what it asked for in `requests`."""
