@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from cinetune.models._wan import WanEncoders, WanModel
+from cinetune.models._encoders import WanEncoders
+from cinetune.models._wan import WanModel
 from cinetune.nano import dit, towers, vae
 from cinetune.nano.train import pack
 

@@ -26,13 +26,16 @@ def frame(seed: int = 0, height: int = 64, width: int = 96) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def condition(model: WanModel, captions: list[str], frames: int = 17) -> tuple[Condition, torch.Tensor]:
+def condition(
+    model: WanModel, captions: list[str], frames: int = 17, height: int = 64, width: int = 96
+) -> tuple[Condition, torch.Tensor]:
     encoders = model.load_encoders(CPU)
-    first = torch.cat([to_pixels(frame(n)[None])[:, :, 0] for n in range(len(captions))])
+    shown = [frame(n, height, width) for n in range(len(captions))]
+    first = torch.cat([to_pixels(picture[None])[:, :, 0] for picture in shown])
     text = encoders.encode_text([*captions, ""])
     return Condition(
         first=encoders.condition(first, frames),
-        image=torch.stack([encoders.encode_image(frame(n)) for n in range(len(captions))]),
+        image=torch.stack([encoders.encode_image(picture) for picture in shown]),
         text=torch.nn.utils.rnn.pad_sequence(text[:-1], batch_first=True),
         text_length=tuple(len(t) for t in text[:-1]),
     ), text[-1]
@@ -81,11 +84,16 @@ def test_text_is_trimmed_to_its_true_length(tiny: WanModel) -> None:
         assert torch.allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_batched_sampling_equals_the_unpatched_diffusers_pipeline(tiny: WanModel, guidance: float) -> None:
-    given, negative = condition(tiny, CAPTIONS[:2])
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "guidance"), [(17, 64, 96, 1.0), (17, 64, 96, 3.0), (33, 48, 80, 3.0)]
+)
+def test_batched_sampling_equals_the_unpatched_diffusers_pipeline(
+    tiny: WanModel, frames: int, height: int, width: int, guidance: float
+) -> None:
+    given, negative = condition(tiny, CAPTIONS[:2], frames, height, width)
     network = tiny.load_transformer(CPU, torch.float32)
-    noise = torch.stack([draw_noise((16, 5, 8, 12), seed) for seed in (5, 6)])
+    shape = (16, (frames - 1) // 4 + 1, height // 8, width // 8)
+    noise = torch.stack([draw_noise(shape, seed) for seed in (5, 6)])
     latents = sample(tiny, network, given, noise, steps=4, shift=3.0, guidance=guidance, negative=negative)
     ours = [to_frames(pixels) for pixels in tiny.load_encoders(CPU).decode(latents)]
 
@@ -94,9 +102,9 @@ def test_batched_sampling_equals_the_unpatched_diffusers_pipeline(tiny: WanModel
     pipeline.set_progress_bar_config(disable=True)
     for n, seed in enumerate((5, 6)):
         video = pipeline(
-            image=Image.fromarray(frame(n)), prompt=CAPTIONS[n], negative_prompt="", height=64, width=96, num_frames=17,
-            num_inference_steps=4, guidance_scale=guidance, generator=torch.Generator().manual_seed(seed),
-            output_type="np",
+            image=Image.fromarray(frame(n, height, width)), prompt=CAPTIONS[n], negative_prompt="", height=height,
+            width=width, num_frames=frames, num_inference_steps=4, guidance_scale=guidance,
+            generator=torch.Generator().manual_seed(seed), output_type="np",
         ).frames[0]  # fmt: skip
         assert np.abs(np.round(video * 255) - ours[n]).max() <= 1
 
@@ -154,6 +162,13 @@ def test_models_are_found_by_name_folder_or_hub_id(tiny: WanModel) -> None:
     assert find_model("owner/some-model").source == "owner/some-model"
     with pytest.raises(PluginError, match="nano"):
         find_model("nanoo")
+
+
+def test_a_caption_of_all_512_tokens_is_not_shortened(tiny: WanModel) -> None:
+    given, _ = condition(tiny, [" ".join(["red", "car"] * 300)])
+    assert given.text_length == (512,)
+    network = tiny.load_transformer(CPU, torch.float32)
+    assert tiny.velocity(network, draw_noise((16, 5, 8, 12), 0)[None], torch.tensor([0.5]), given).isfinite().all()
 
 
 def test_a_long_video_keeps_the_attention_that_diffusers_chose(tiny: WanModel) -> None:

@@ -1,4 +1,4 @@
-"""diffusers' own WanImageToVideoPipeline over a model's folder, on the published noise levels."""
+"""diffusers' WanImageToVideoPipeline over a model's folder, on the published condition and noise levels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from PIL import Image
 from cinetune.adapters import lora
 from cinetune.errors import WeightsError
 from cinetune.models._contract import VideoModel
+from cinetune.models._encoders import quiet
 from cinetune.models._scheduler import make_scheduler
-from cinetune.models._wan import quiet
 from cinetune.recipe import Generate
 
 
@@ -57,10 +57,10 @@ def load_pipeline(
         WeightsError: weights missing or damaged.
     """
     with quiet():
-        from diffusers import WanImageToVideoPipeline
+        from cinetune.generate._published import PublishedPipeline, PublishedVideoProcessor
     model.check_size(*size)
     encoders: Any = model.load_encoders(device)
-    pipeline = WanImageToVideoPipeline(
+    pipeline = PublishedPipeline(
         tokenizer=encoders.tokenizer,
         text_encoder=encoders.text_encoder,
         vae=encoders.vae,
@@ -69,6 +69,8 @@ def load_pipeline(
         transformer=model.load_transformer(device, dtype),
         scheduler=make_scheduler(settings.shift),
     )
+    pipeline.encoders = encoders
+    pipeline.video_processor = PublishedVideoProcessor(vae_scale_factor=pipeline.vae_scale_factor_spatial)
     pipeline.set_progress_bar_config(disable=True)
     return Generator(pipeline, settings, *size)
 

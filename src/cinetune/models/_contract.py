@@ -26,9 +26,9 @@ class Condition:
     """Everything the network is told besides the noisy latents, for a batch."""
 
     first: Latents
-    """Four mask channels (1 on the given frame), then the latents of [first frame, grey, grey, ...]."""
+    """Four mask channels (1 on a given frame), then the latents of [first frame, grey, grey, ..., maybe last frame]."""
     image: Float[Tensor, "b n d"]
-    """Tokens of the first frame from the image encoder."""
+    """Tokens of the first frame from the image encoder; where a last frame is given, its tokens follow."""
     text: Float[Tensor, "b m e"]
     """Tokens of the caption, zero-padded to the length of the longest in the batch."""
     text_length: tuple[int, ...]
@@ -51,8 +51,10 @@ class Encoders(Protocol):
         """Return normalised latents (posterior mean)."""
         ...
 
-    def condition(self, first: Float[Tensor, "b 3 h w"], frames: int) -> Latents:
-        """Return mask and condition latents for first frames in -1..1 and a video of `frames` frames."""
+    def condition(
+        self, first: Float[Tensor, "b 3 h w"], frames: int, last: Float[Tensor, "b 3 h w"] | None = None
+    ) -> Latents:
+        """Return mask and condition latents for first (and last) frames in -1..1 and a video of `frames` frames."""
         ...
 
     def decode(self, latents: Latents) -> Pixels:

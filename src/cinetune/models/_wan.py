@@ -1,13 +1,7 @@
-"""Wan2.1 image-to-video behind the package's contract, from any folder or hub id in diffusers layout.
-
-What is given to the network, and where it is written down: field notes of the published code,
-Wan-Video/Wan2.1 wan/image2video.py (condition, mask, image tokens), wan/modules/vae.py (posterior mean, normalised),
-wan/modules/t5.py (tokens trimmed to their true length, zero-padded to 512).
-"""
+"""Wan2.1 image-to-video behind the package's contract, from any folder or hub id in diffusers layout."""
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,92 +10,22 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from jaxtyping import Float
-from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.utils import logging as transformers_logging
 
 from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
 from cinetune.models import _short_text
-from cinetune.models._contract import Condition, Frame, Latents, Pixels
+from cinetune.models._condition import TEMPORAL
+from cinetune.models._contract import Condition, Latents
+from cinetune.models._encoders import WanEncoders, quiet
 from cinetune.models._resolve import resolve
+from cinetune.models._sizes import PATCH, SPATIAL
 
-SPATIAL, TEMPORAL, PATCH = 8, 4, 2
-"""VAE factors, pixels and frames per latent; latents per token along height and width."""
 CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
 IMAGE_PROJECTIONS = ["attn2.add_k_proj", "attn2.add_v_proj"]
-
-
-@dataclass(frozen=True)
-class WanEncoders:
-    """VAE, text encoder and image encoder on one device."""
-
-    vae: Any
-    text_encoder: Any
-    tokenizer: Any
-    image_encoder: Any
-    image_processor: Any
-    device: torch.device
-
-    @torch.no_grad()
-    def encode_text(self, captions: list[str]) -> list[Float[Tensor, "m e"]]:
-        """Return the tokens of each caption, trimmed to its true length (at most 512)."""
-        batch = self.tokenizer(
-            [clean_prompt(c) for c in captions],
-            padding="longest",
-            max_length=_short_text.PADDED_LENGTH,
-            truncation=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        ).to(self.device)
-        tokens = self.text_encoder(batch.input_ids, batch.attention_mask).last_hidden_state
-        lengths = batch.attention_mask.sum(dim=1).tolist()
-        return [row[:length].float().cpu() for row, length in zip(tokens, lengths, strict=True)]
-
-    @torch.no_grad()
-    def encode_image(self, frame: Frame) -> Float[Tensor, "n d"]:
-        """Return the tokens of the last but one layer, as Wan2.1 uses them."""
-        pixels = self.image_processor(images=Image.fromarray(frame), return_tensors="pt").pixel_values
-        pixels = pixels.to(self.device, self.image_encoder.dtype)
-        tokens: Tensor = self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2]
-        return tokens[0].float().cpu()
-
-    @torch.no_grad()
-    def encode_video(self, pixels: Pixels) -> Latents:
-        """Return the posterior mean, normalised with the VAE's published mean and deviation."""
-        mean = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
-        return self._normalise(mean.float())
-
-    def condition(self, first: Float[Tensor, "b 3 h w"], frames: int) -> Latents:
-        """Return 4 mask channels and the 16 latents of [first frame, grey, grey, ...]."""
-        b, _, h, w = first.shape
-        video = torch.zeros(b, 3, frames, h, w)
-        video[:, :, 0] = first
-        latents = self.encode_video(video)
-        mask = torch.zeros_like(latents[:, :TEMPORAL])
-        mask[:, :, 0] = 1
-        return torch.cat([mask, latents], dim=1)
-
-    @torch.no_grad()
-    def decode(self, latents: Latents) -> Pixels:
-        """Return pixels, clamped to -1..1."""
-        mean, std = self._statistics(latents.to(self.device))
-        decoded = self.vae.decode((latents.to(self.device) * std + mean).to(self.vae.dtype)).sample
-        pixels: Tensor = decoded.float().clamp(-1, 1).cpu()
-        return pixels
-
-    def _normalise(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
-        return ((latents - mean) / std).cpu()
-
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (1, -1, 1, 1, 1)
-        mean = torch.tensor(self.vae.config.latents_mean, device=like.device).view(shape)
-        std = torch.tensor(self.vae.config.latents_std, device=like.device).view(shape)
-        return mean, std
 
 
 @dataclass(frozen=True)
@@ -167,7 +91,7 @@ class WanModel:
         """Return the network's estimate of noise - data; the model's own time is 1000 sigma."""
         any_network: Any = network
         tokens = latents.shape[2] * (latents.shape[3] // PATCH) * (latents.shape[4] // PATCH)
-        if tokens < _short_text.PADDED_LENGTH:
+        if max(tokens, *condition.text_length) < _short_text.PADDED_LENGTH:
             told: contextlib.AbstractContextManager[None]
             text, bias = _short_text.shorten(condition.text, condition.text_length)
             told = _short_text.installed(any_network).told(condition.image.shape[1], bias)
@@ -202,26 +126,3 @@ class WanModel:
                 return cls.from_pretrained(folder, local_files_only=True, **options)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise WeightsError(f"{folder}: cannot load {cls.__name__}: {str(error).splitlines()[0]}") from None
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from drawing a bar for each part and from advising torchvision: stages speak for themselves."""
-    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def clean_prompt(text: str) -> str:
-    """Mend encodings, undo HTML entities and collapse white space, exactly as the diffusers pipeline does."""
-    with quiet():
-        from diffusers.pipelines.wan.pipeline_wan_i2v import prompt_clean
-
-    cleaned: str = prompt_clean(text)
-    return cleaned

@@ -11,7 +11,8 @@ from torch import Tensor
 from cinetune.console import progress
 from cinetune.files import write_aside
 from cinetune.models._contract import Condition
-from cinetune.models._wan import WanEncoders, WanModel
+from cinetune.models._encoders import WanEncoders
+from cinetune.models._wan import WanModel
 from cinetune.nano import whole
 from cinetune.nano.data import FRAMES, Clips
 from cinetune.nano.fit import fit

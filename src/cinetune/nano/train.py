@@ -14,8 +14,9 @@ from cinetune.errors import RunError
 from cinetune.files import folder_aside
 from cinetune.footage.procedural import BASE_WORLD
 from cinetune.metrics.backbones import nano_lpips
+from cinetune.models._encoders import WanEncoders
 from cinetune.models._scheduler import make_scheduler
-from cinetune.models._wan import WanEncoders, WanModel
+from cinetune.models._wan import WanModel
 from cinetune.nano import backbones, data, dit, towers, vae
 
 

@@ -1,0 +1,117 @@
+"""Wan2.1's frozen encoders and its decoder: captions, pictures and videos in, tokens and latents out.
+
+What is given to the network, and where it is written down: Wan-Video/Wan2.1 wan/image2video.py (condition, mask,
+image tokens), wan/modules/vae.py (posterior mean, normalised), wan/modules/t5.py (tokens trimmed to their true length,
+zero-padded to 512).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from cinetune.models import _short_text
+from cinetune.models._condition import clip_pixels, given_mask, given_video
+from cinetune.models._contract import Frame, Latents, Pixels
+
+
+@dataclass(frozen=True)
+class WanEncoders:
+    """VAE, text encoder and image encoder on one device."""
+
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    image_encoder: Any
+    image_processor: Any
+    device: torch.device
+
+    @torch.no_grad()
+    def encode_text(self, captions: list[str]) -> list[Float[Tensor, "m e"]]:
+        """Return the tokens of each caption, trimmed to its true length (at most 512)."""
+        batch = self.tokenizer(
+            [clean_prompt(c) for c in captions],
+            padding="longest",
+            max_length=_short_text.PADDED_LENGTH,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(self.device)
+        tokens = self.text_encoder(batch.input_ids, batch.attention_mask).last_hidden_state
+        lengths = batch.attention_mask.sum(dim=1).tolist()
+        return [row[:length].float().cpu() for row, length in zip(tokens, lengths, strict=True)]
+
+    @torch.no_grad()
+    def encode_image(self, frame: Frame) -> Float[Tensor, "n d"]:
+        """Return the tokens of the last but one layer, as Wan2.1 uses them.
+
+        Published checkpoints come with a processor that crops the centre, which the published code does not do: it is
+        left aside for the published stretching. A processor that stretches, as nano's, is the checkpoint's own.
+        """
+        if self.image_processor is None or self.image_processor.do_center_crop:
+            pixels = clip_pixels(frame, self.image_encoder.config.image_size)
+        else:
+            pixels = self.image_processor(images=Image.fromarray(frame), return_tensors="pt").pixel_values
+        pixels = pixels.to(self.device, self.image_encoder.dtype)
+        tokens: Tensor = self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2]
+        return tokens[0].float().cpu()
+
+    @torch.no_grad()
+    def encode_video(self, pixels: Pixels) -> Latents:
+        """Return the posterior mean, normalised with the VAE's published mean and deviation."""
+        mean = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
+        return self._normalise(mean.float())
+
+    def condition(
+        self, first: Float[Tensor, "b 3 h w"], frames: int, last: Float[Tensor, "b 3 h w"] | None = None
+    ) -> Latents:
+        """Return 4 mask channels and the 16 latents of the given frames with grey between or after them."""
+        latents = self.encode_video(given_video(first, frames, last))
+        return torch.cat([given_mask(latents, last=last is not None), latents], dim=1)
+
+    @torch.no_grad()
+    def decode(self, latents: Latents) -> Pixels:
+        """Return pixels, clamped to -1..1."""
+        mean, std = self._statistics(latents.to(self.device))
+        decoded = self.vae.decode((latents.to(self.device) * std + mean).to(self.vae.dtype)).sample
+        pixels: Tensor = decoded.float().clamp(-1, 1).cpu()
+        return pixels
+
+    def _normalise(self, latents: Tensor) -> Tensor:
+        mean, std = self._statistics(latents)
+        return ((latents - mean) / std).cpu()
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, -1, 1, 1, 1)
+        mean = torch.tensor(self.vae.config.latents_mean, device=like.device).view(shape)
+        std = torch.tensor(self.vae.config.latents_std, device=like.device).view(shape)
+        return mean, std
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing a bar for each part and from advising torchvision: stages speak for themselves."""
+    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def clean_prompt(text: str) -> str:
+    """Mend encodings, undo HTML entities and collapse white space, exactly as the diffusers pipeline does."""
+    with quiet():
+        from diffusers.pipelines.wan.pipeline_wan_i2v import prompt_clean
+
+    cleaned: str = prompt_clean(text)
+    return cleaned
