@@ -90,8 +90,8 @@ class Train(Section):
     """Largest norm of the whole gradient."""
     shift: float = Field(3.0, gt=0)
     """Shift s of the noise levels, sigma' = s sigma / (1 + (s - 1) sigma); 3 at 480p, 5 at 720p."""
-    sigma_density: Literal["logit_normal", "uniform"] = "logit_normal"
-    """Density of the noise level before the shift (Esser et al. 2024, sec. 3.1)."""
+    sigma_density: Literal["logit_normal", "uniform", "mode", "bell"] = "logit_normal"
+    """Density of the noise level before the shift (Esser et al. 2024, sec. 3.1); bell is uniform, the loss weighted."""
     caption_dropout: float = Field(0.1, ge=0, le=1)
     """Share of clips trained with the empty caption."""
     image_dropout: float = Field(0.0, ge=0, le=1)

@@ -63,7 +63,13 @@ def footage(folder: Path, test_clips: int, train_clips: int) -> list[Clip]:
 def training(folder: Path, recipe: Recipe) -> None:
     rng = np.random.default_rng(5)
     log = [
-        {"step": s, "loss": 0.42 * math.exp(-s / 90) + 0.21 + 0.06 * rng.standard_normal(), "lr": 1e-3, "seconds": 0.6}
+        {
+            "step": s,
+            "loss": 0.42 * math.exp(-s / 90) + 0.21 + 0.06 * rng.standard_normal(),
+            "lr": 1e-3,
+            "seconds": 0.6,
+            "sigma": (1 / (1 + np.exp(-rng.standard_normal(4)))).tolist(),
+        }
         for s in range(1, 251)
     ]
     lpips = [0.322, 0.301, 0.287, 0.269, 0.258, 0.249, 0.244, 0.246, 0.2435, 0.25]

@@ -90,7 +90,7 @@ def test_one_update_is_the_mean_gradient_clipped_once(tiny: WanModel, run: Path)
 
     ours, theirs = network(), network()
     optimiser = torch.optim.SGD(lora.parameters(ours), lr=1.0)
-    loss = update(ours, tiny, data, recipe, checkpoint.Progress(step=settings.steps // 2), optimiser,
+    loss, levels = update(ours, tiny, data, recipe, checkpoint.Progress(step=settings.steps // 2), optimiser,
                   torch.Generator().manual_seed(0), CPU)  # fmt: skip
 
     g = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ from cinetune.files import folder_aside, write_text
 from cinetune.report.comparison import compare
 from cinetune.report.media import MediaFolder
 from cinetune.report.numerals import percent
-from cinetune.report.plots import loss_svg, lpips_svg
+from cinetune.report.plots import loss_svg, lpips_svg, sigma_svg
 from cinetune.report.run_files import RunFiles, read_run
 from cinetune.report.table import dots, tabulate
 from cinetune.report.takes import held_out_takes, showcase_takes, training_strips
@@ -79,6 +79,7 @@ def render(run: RunFiles, media: MediaFolder, progress: Progress | None = None) 
         training=training_words(run),
         loss_svg=loss_svg(run),
         lpips_svg=lpips_svg(run),
+        sigma_svg=sigma_svg(run),
         recipe_toml=toml(run.recipe),
         command=run.environment.get("command", ""),
         again=again(list(films)),

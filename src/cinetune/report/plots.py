@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from cinetune.ops import flow
 from cinetune.report.run_files import RunFiles, Validation
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 INK, QUIET, ACCENT = "#010203", "#040506", "#070809"
 """Stand-ins that become the page's CSS variables, so that the curves follow light and dark."""
 PAPER_NAMES = {INK: "var(--ink)", QUIET: "var(--quiet)", ACCENT: "var(--accent)"}
+BINS = 40
 SIZE = (5.6, 3.5)
 """Inches of 72 px: small enough to be read on a phone, two beside each other on a desktop."""
 
@@ -76,6 +79,28 @@ def lpips_svg(run: RunFiles) -> str:
     return svg("lpips", draw)
 
 
+def sigma_svg(run: RunFiles) -> str:
+    """Return the histogram of the noise levels that were trained on as SVG, or "" when none was logged."""
+    seen = [sigma for line in run.log for sigma in line.get("sigma", ())]
+    settings = run.recipe["train"]
+    if not seen or "sigma_density" not in settings:
+        return ""
+    many = torch.Generator().manual_seed(0)
+    asked = flow.sample_sigma(200_000, generator=many, density=settings["sigma_density"])
+    asked = flow.shift_sigma(asked, settings["shift"])
+
+    def draw(axes: "Axes") -> None:
+        axes.hist(seen, bins=BINS, range=(0, 1), density=True, color=QUIET, alpha=0.35, label=f"{len(seen):,} drawn")
+        heights, edges = np.histogram(asked.numpy(), bins=BINS, range=(0, 1), density=True)
+        name = f"{settings['sigma_density'].replace('_', '-')}, shift {settings['shift']:g}"
+        axes.plot((edges[1:] + edges[:-1]) / 2, heights, color=ACCENT, linewidth=1.6, label=name)
+        axes.set_xlim(0, 1)
+        axes.set_yticks([])
+        axes.legend(frameon=False, loc="upper left", labelcolor=INK)
+
+    return svg("sigma", draw, along="noise level, 0 data to 1 noise")
+
+
 def baseline(axes: "Axes", seen: Sequence[Validation], name: str, values: Sequence[float | None], style: str) -> None:
     """Draw a level that does not depend on the adapter, named at its left end."""
     value = next((v for v in reversed(values) if v is not None), None)
@@ -106,7 +131,7 @@ def smooth(values: Float[np.ndarray, " n"], span: int = 25) -> Float[np.ndarray,
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
-def svg(name: str, draw: Callable[["Axes"], None]) -> str:
+def svg(name: str, draw: Callable[["Axes"], None], along: str = "step") -> str:
     """Return a figure as an SVG element for the inside of a page: same input, same bytes."""
     import matplotlib  # here, because loading it may write a font cache
     from matplotlib.figure import Figure
@@ -116,7 +141,7 @@ def svg(name: str, draw: Callable[["Axes"], None]) -> str:
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_xlabel("step")
+        axes.set_xlabel(along)
         axes.patch.set_visible(False)
         figure.patch.set_visible(False)
         axes.spines[["top", "right"]].set_visible(False)

@@ -84,11 +84,12 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
         began, before = time.monotonic(), progress.seconds
         while not progress.stopped:
             # 1. one optimiser update
-            loss = update(network, model, data, recipe, progress, optimiser, generator, device)
+            loss, sigmas = update(network, model, data, recipe, progress, optimiser, generator, device)
             progress.step += 1
             progress.seconds = before + time.monotonic() - began
             rate = optimiser.param_groups[0]["lr"]
             row = {"step": progress.step, "loss": loss, "lr": rate, "seconds": round(progress.seconds, 2)}
+            row["sigma"] = [round(s, 4) for s in sigmas]
             _append(folder / "log.jsonl", row)
             advance(1, f"loss {loss:.3f}")
             # 2. stop at the end, or validate and perhaps stop
@@ -116,12 +117,16 @@ def update(
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
     device: torch.device,
-) -> float:
-    """Do one optimiser update over all micro-batches and return the mean loss; moves `progress.position`."""
+) -> tuple[float, list[float]]:
+    """Do one optimiser update over all micro-batches; moves `progress.position`.
+
+    Returns:
+        the mean loss, and the noise level of every clip that it was taken at.
+    """
     settings = recipe.train
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * schedule(progress.step, settings)
-    total = 0.0
+    total, levels = 0.0, list[float]()
     for _ in range(settings.accumulation):
         # 1. clips, with captions and first frames left out at random
         pick = indices(progress.position, settings.batch, len(data.items), recipe.seed)
@@ -135,16 +140,19 @@ def update(
         noisy, target = flow.interpolate(latents, noise, sigma), flow.velocity(latents, noise)
         # 3. loss in fp32 over all latent frames
         predicted = model.velocity(network, noisy.to(device), sigma.to(device), to_device(condition, device))
-        loss = (predicted.float() - target.to(device)).square().mean() / settings.accumulation
+        error = (predicted.float() - target.to(device)).square().mean(dim=(1, 2, 3, 4))
+        weight = flow.loss_weight(sigma, density=settings.sigma_density, shift=settings.shift)
+        loss = (weight.to(device) * error).mean() / settings.accumulation
         torch.autograd.backward(loss)
         total += loss.item()
+        levels += sigma.tolist()
     if not math.isfinite(total):
         raise RunError(f"train: the loss is {total} at step {progress.step + 1}; lower train.learning_rate")
     # 4. one clipped update, now that the gradient is complete
     nn.utils.clip_grad_norm_(lora.parameters(network), settings.clip_norm)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return total
+    return total, levels
 
 
 def schedule(step: int, settings: Settings) -> float:
