@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 Pixels = Float[Tensor, "b 3 f h w"]
@@ -26,13 +26,19 @@ class Condition:
     """Everything the network is told besides the noisy latents, for a batch."""
 
     first: Latents
-    """Four mask channels (1 on a given frame), then the latents of [first frame, grey, grey, ..., maybe last frame]."""
+    """What the network is told of given frames. Image-to-video: four mask channels, 1 where a frame is given, then the
+    latents of [first frame, grey, grey, ..., maybe last frame]. Text-to-video: nothing, zero channels."""
     image: Float[Tensor, "b n d"]
-    """Tokens of the first frame from the image encoder; where a last frame is given, its tokens follow."""
+    """Tokens of the first frame from the image encoder, then of the last where one is given; n = 0 without encoder."""
     text: Float[Tensor, "b m e"]
     """Tokens of the caption, zero-padded to the length of the longest in the batch."""
     text_length: tuple[int, ...]
     """True number of tokens of each caption."""
+
+    def rows(self, chosen: Bool[Tensor, " b"]) -> "Condition":
+        """Return the condition of some rows of the batch."""
+        lengths = tuple(n for n, keep in zip(self.text_length, chosen.tolist(), strict=True) if keep)
+        return Condition(self.first[chosen], self.image[chosen], self.text[chosen], lengths)
 
 
 @runtime_checkable

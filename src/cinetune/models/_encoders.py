@@ -16,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from cinetune.errors import RecipeError
 from cinetune.models import _short_text
-from cinetune.models._condition import clip_pixels, given_mask, given_video
+from cinetune.models._condition import TEMPORAL, clip_pixels, given_mask, given_video
 from cinetune.models._contract import Frame, Latents, Pixels
+from cinetune.models._facts import Kind
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class WanEncoders:
     image_encoder: Any
     image_processor: Any
     device: torch.device
+    kind: Kind = "i2v"
 
     @torch.no_grad()
     def encode_text(self, captions: list[str]) -> list[Float[Tensor, "m e"]]:
@@ -54,6 +57,8 @@ class WanEncoders:
         Published checkpoints come with a processor that crops the centre, which the published code does not do: it is
         left aside for the published stretching. A processor that stretches, as nano's, is the checkpoint's own.
         """
+        if self.image_encoder is None:
+            return torch.zeros(0, 0)
         if self.image_processor is None or self.image_processor.do_center_crop:
             pixels = clip_pixels(frame, self.image_encoder.config.image_size)
         else:
@@ -71,9 +76,27 @@ class WanEncoders:
     def condition(
         self, first: Float[Tensor, "b 3 h w"], frames: int, last: Float[Tensor, "b 3 h w"] | None = None
     ) -> Latents:
-        """Return 4 mask channels and the 16 latents of the given frames with grey between or after them."""
+        """Return what a network of this kind is told of given frames: masks, then latents.
+
+        i2v: 4 mask channels and the latents of the given frames with grey between or after them. ti2v: 1 mask channel
+        and the latents of the first frame alone, zero where the mask is. t2v: nothing, zero channels.
+
+        Raises:
+            RecipeError: a last frame for a kind of model that takes none.
+        """
+        if self.kind != "i2v":
+            if last is not None:
+                raise RecipeError(f"a last frame was given, and a {self.kind} model takes none; leave it out")
+            return self._first_alone(first, frames)
         latents = self.encode_video(given_video(first, frames, last))
         return torch.cat([given_mask(latents, last=last is not None), latents], dim=1)
+
+    def _first_alone(self, first: Float[Tensor, "b 3 h w"], frames: int) -> Latents:
+        latents = self.encode_video(first.unsqueeze(2))
+        b, c, _, h, w = latents.shape
+        told = latents.new_zeros(b, 1 + c, (frames - 1) // TEMPORAL + 1, h, w)
+        told[:, 0, 0], told[:, 1:, 0] = 1, latents[:, :, 0]
+        return told if self.kind == "ti2v" else told[:, :0]
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Pixels:

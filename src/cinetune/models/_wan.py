@@ -1,6 +1,5 @@
 """Wan2.1 image-to-video behind the package's contract, from any folder or hub id in diffusers layout."""
 
-import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,12 +16,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
-from cinetune.models import _short_text
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Latents
 from cinetune.models._encoders import WanEncoders, quiet
+from cinetune.models._facts import Facts, read_facts
 from cinetune.models._resolve import resolve
-from cinetune.models._sizes import PATCH, SPATIAL
+from cinetune.models._velocity import Experts, velocity
 
 CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
 IMAGE_PROJECTIONS = ["attn2.add_k_proj", "attn2.add_v_proj"]
@@ -46,12 +45,18 @@ class WanModel:
         """
         return resolve(self.source)
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What the folder's own configs say."""
+        return read_facts(self.folder)
+
     def check_size(self, frames: int, height: int, width: int) -> None:
-        """Raise RecipeError unless frames is 4n + 1 and both sides are multiples of 16."""
+        """Raise RecipeError unless frames is 4n + 1 and both sides are whole numbers of tokens."""
         if frames % TEMPORAL != 1:
             raise RecipeError(f"{self.name}: frames must be 4n + 1, got {frames}")
-        if height % (SPATIAL * PATCH) or width % (SPATIAL * PATCH):
-            raise RecipeError(f"{self.name}: height and width must be multiples of 16, got {height}x{width}")
+        step = self.facts.step
+        if height % step or width % step:
+            raise RecipeError(f"{self.name}: height and width must be multiples of {step}, got {height}x{width}")
 
     def fingerprint(self) -> str:
         """Return 16 hex digits of a hash over the encoders' weight files."""
@@ -67,13 +72,15 @@ class WanModel:
         Raises:
             WeightsError: a part is missing or damaged.
         """
+        seeing = self.facts.image_tokens
         return WanEncoders(
             vae=self._load(AutoencoderKLWan, "vae", device, torch.float32),
             text_encoder=self._load(UMT5EncoderModel, "text_encoder", device, torch.float32),
             tokenizer=self._read(AutoTokenizer, "tokenizer"),
-            image_encoder=self._load(CLIPVisionModel, "image_encoder", device, torch.float32),
-            image_processor=self._read(CLIPImageProcessorPil, "image_processor"),
+            image_encoder=self._load(CLIPVisionModel, "image_encoder", device, torch.float32) if seeing else None,
+            image_processor=self._read(CLIPImageProcessorPil, "image_processor") if seeing else None,
             device=device,
+            kind=self.facts.kind,
         )
 
     def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -83,35 +90,19 @@ class WanModel:
             WeightsError: the part is missing or damaged.
         """
         network: nn.Module = self._load(WanTransformer3DModel, "transformer", device, dtype)
-        return network
+        if self.facts.boundary is None:
+            return network
+        return Experts(network, self._load(WanTransformer3DModel, "transformer_2", device, dtype))
 
     def velocity(
         self, network: nn.Module, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition
     ) -> Latents:
-        """Return the network's estimate of noise - data; the model's own time is 1000 sigma."""
-        any_network: Any = network
-        tokens = latents.shape[2] * (latents.shape[3] // PATCH) * (latents.shape[4] // PATCH)
-        if max(tokens, *condition.text_length) < _short_text.PADDED_LENGTH:
-            told: contextlib.AbstractContextManager[None]
-            text, bias = _short_text.shorten(condition.text, condition.text_length)
-            told = _short_text.installed(any_network).told(condition.image.shape[1], bias)
-        else:
-            missing = _short_text.PADDED_LENGTH - condition.text.shape[1]
-            text, told = nn.functional.pad(condition.text, (0, 0, 0, missing)), contextlib.nullcontext()
-        dtype = any_network.dtype
-        with told:
-            out: Tensor = any_network(
-                hidden_states=torch.cat([latents, condition.first], dim=1).to(dtype),
-                timestep=sigma * 1000,
-                encoder_hidden_states=text.to(dtype),
-                encoder_hidden_states_image=condition.image.to(dtype),
-                return_dict=False,
-            )[0]
-        return out.float()
+        """Return the network's estimate of noise - data."""
+        return velocity(network, self.facts, latents, sigma, condition)
 
     def adapter_targets(self, *, image_projections: bool) -> list[str]:
-        """Return the linear layers of the cross-attention: q, k, v, o and, by choice, the image k and v."""
-        return CROSS_ATTENTION + (IMAGE_PROJECTIONS if image_projections else [])
+        """Return the linear layers of the cross-attention: q, k, v, o and, by choice, image k and v."""
+        return CROSS_ATTENTION + (IMAGE_PROJECTIONS if image_projections and self.facts.image_tokens else [])
 
     def _load(self, cls: Any, part: str, device: torch.device, dtype: torch.dtype) -> Any:
         module = self._read(cls, part, dtype=dtype)
