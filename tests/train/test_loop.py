@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cinetune.adapters import lora
-from cinetune.errors import RecordError, RunError
+from cinetune.errors import RecipeError, RecordError, RunError
 from cinetune.footage.cache import read_cache, write_cache
 from cinetune.models._resolve import find_model
 from cinetune.models._wan import WanModel
@@ -23,6 +23,7 @@ from cinetune.records import Clip, read_records
 from cinetune.train import checkpoint
 from cinetune.train.data import indices, load_split, order
 from cinetune.train.loop import schedule, train, update
+from tiny_kinds import build
 from tiny_run import prepare_tiny, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -107,6 +108,7 @@ def test_one_update_is_the_mean_gradient_clipped_once(tiny: WanModel, run: Path)
     mean = torch.stack(losses).mean()
     mean.backward()
     assert loss == pytest.approx(mean.item(), rel=1e-5)
+    assert len(levels) == settings.batch * settings.accumulation
     norm = torch.stack([w.grad.norm() for w in lora.parameters(theirs) if w.grad is not None]).norm()
     assert norm > 0.01, "the clip must bite for this to test it"
     rate = settings.learning_rate * schedule(settings.steps // 2, settings)
@@ -189,3 +191,9 @@ def test_a_loss_that_is_not_finite_is_an_error(tiny: WanModel, run: Path, tmp_pa
             write_cache(damaged / "footage" / clip.cache, tensors, {})
     with pytest.raises(RunError, match=r"the loss is (nan|inf) at step 1; lower train\.learning_rate"):
         train(damaged, tiny_recipe(tiny), tiny, device=CPU)
+
+
+def test_two_experts_are_refused(tiny: WanModel, run: Path, tmp_path: Path) -> None:
+    model = build(tiny, tmp_path / "model", "two experts")
+    with pytest.raises(RecipeError, match="two experts cannot be trained yet"):
+        train(run, tiny_recipe(model), model, device=CPU)

@@ -26,13 +26,15 @@ class Generator:
     frames: int
     height: int
     width: int
+    takes_first: bool = True
+    """False for text-to-video, which is told the prompt alone."""
 
     def __call__(
         self, first: UInt8[np.ndarray, "h w 3"], prompt: str, seed: int, *, frames: int | None = None
-    ) -> UInt8[np.ndarray, "f h w 3"]:
+    ) -> UInt8[np.ndarray, "f height width 3"]:
         """Return a video of `frames` frames (by default the recipe's) that starts with `first`."""
+        given = {"image": Image.fromarray(first)} if self.takes_first else {}
         video = self.pipeline(
-            image=Image.fromarray(first),
             prompt=prompt,
             negative_prompt=self.settings.negative,
             height=self.height,
@@ -42,9 +44,10 @@ class Generator:
             guidance_scale=self.settings.guidance,
             generator=torch.Generator().manual_seed(seed),
             output_type="pt",
+            **given,
         ).frames[0]
         levels = video.clamp(0, 1).mul(255).round().to(torch.uint8)
-        made: UInt8[np.ndarray, "f h w 3"] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        made: UInt8[np.ndarray, "f height width 3"] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return made
 
 
@@ -57,22 +60,13 @@ def load_pipeline(
         WeightsError: weights missing or damaged.
     """
     with quiet():
-        from cinetune.generate._published import PublishedPipeline, PublishedVideoProcessor
+        from cinetune.generate._published import build
     model.check_size(*size)
-    encoders: Any = model.load_encoders(device)
-    pipeline = PublishedPipeline(
-        tokenizer=encoders.tokenizer,
-        text_encoder=encoders.text_encoder,
-        vae=encoders.vae,
-        image_encoder=encoders.image_encoder,
-        image_processor=encoders.image_processor,
-        transformer=model.load_transformer(device, dtype),
-        scheduler=make_scheduler(settings.shift),
-    )
-    pipeline.encoders = encoders
-    pipeline.video_processor = PublishedVideoProcessor(vae_scale_factor=pipeline.vae_scale_factor_spatial)
+    any_model: Any = model
+    network = model.load_transformer(device, dtype)
+    pipeline = build(model.load_encoders(device), network, any_model.facts, make_scheduler(settings.shift))
     pipeline.set_progress_bar_config(disable=True)
-    return Generator(pipeline, settings, *size)
+    return Generator(pipeline, settings, *size, takes_first=any_model.facts.kind != "t2v")
 
 
 def use_adapter(generator: Generator, adapter: Path | None) -> None:

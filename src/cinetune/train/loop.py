@@ -12,9 +12,10 @@ from torch import nn
 
 from cinetune import console
 from cinetune.adapters import lora
-from cinetune.errors import RunError
+from cinetune.errors import RecipeError, RunError
 from cinetune.files import sha256, write_text
 from cinetune.models._contract import VideoModel
+from cinetune.models._velocity import Experts
 from cinetune.ops import flow
 from cinetune.recipe import Recipe
 from cinetune.recipe import Train as Settings
@@ -42,6 +43,7 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
     Raises:
         RecordError: the run is not prepared.
         RunError: the checkpoint is damaged.
+        RecipeError: a model of two experts.
     """
     folder, settings = run / "train", recipe.train
     clips = read_records(run / "footage" / "clips.jsonl", Clip)
@@ -51,6 +53,8 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
 
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     network = model.load_transformer(device, dtype)
+    if isinstance(network, Experts):
+        raise RecipeError(f"{recipe.model}: one adapter for two experts cannot be trained yet; choose a Wan2.1 model")
     targets = model.adapter_targets(image_projections=recipe.lora.image_projections)
     lora.inject(network, targets, rank=recipe.lora.rank, alpha=recipe.lora.alpha, seed=recipe.seed)
     if settings.checkpointing:
