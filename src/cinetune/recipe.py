@@ -130,6 +130,9 @@ class Generate(Section):
     """Classifier-free guidance; 1 = off."""
     shift: float = Field(3.0, gt=0)
     """Shift of the sampler's noise levels; 3 at 480p, 5 at 720p."""
+    size_rule: Literal["asked", "published"] = "asked"
+    """Of showcase shots: footage.height x footage.width, or what the published code makes of a picture of that shape,
+    which can be a row of tokens less (464x832 for 480x832). Held-out clips always keep their own size."""
     negative: str = ""
     """The negative prompt."""
     shots: int = Field(3, ge=0, le=100)

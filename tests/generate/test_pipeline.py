@@ -40,3 +40,11 @@ def test_a_picture_of_any_size_gives_what_the_sampler_gives(tiny: WanModel, tmp_
     ours = to_frames(encoders.decode(latents)[0])
     assert np.abs(made.astype(int) - ours).max() <= 1
     assert ours.std() > 5
+
+
+def test_the_published_size_rule_is_there_by_name(tiny: WanModel, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = load_pipeline(tiny, Generate(), (17, 480, 832), device=CPU, dtype=torch.float32)
+    asked, published = generator.sized("asked"), generator.sized("published")
+    assert (asked.height, asked.width) == (480, 832)
+    assert (published.height, published.width) == (464, 832)
+    assert capsys.readouterr().err.count("480x832 was asked for, the published rule makes 464x832") == 2

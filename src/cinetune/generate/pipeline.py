@@ -1,6 +1,6 @@
 """diffusers' WanImageToVideoPipeline over a model's folder, on the published condition and noise levels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
+from cinetune import console
 from cinetune.adapters import lora
 from cinetune.errors import WeightsError
 from cinetune.models._contract import VideoModel
 from cinetune.models._encoders import quiet
 from cinetune.models._scheduler import make_scheduler
+from cinetune.models._sizes import published_size
 from cinetune.recipe import Generate
 
 
@@ -28,6 +30,16 @@ class Generator:
     width: int
     takes_first: bool = True
     """False for text-to-video, which is told the prompt alone."""
+
+    def sized(self, rule: str) -> "Generator":
+        """Return the same pipeline for the size that `rule` (asked, published) makes; says so when the rules differ."""
+        published = published_size(self.height, self.width, self.height * self.width)
+        if published == (self.height, self.width):
+            return self
+        asked = f"{self.height}x{self.width} was asked for"
+        makes = f"the published rule makes {published[0]}x{published[1]}"
+        console.note(f"showcase: {asked}, {makes}; taking the {rule} one (generate.size_rule)")
+        return replace(self, height=published[0], width=published[1]) if rule == "published" else self
 
     def __call__(
         self, first: UInt8[np.ndarray, "h w 3"], prompt: str, seed: int, *, frames: int | None = None

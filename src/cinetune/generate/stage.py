@@ -59,12 +59,13 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
     missing = [job for job in jobs if not (folder / job.sample.video).is_file()]
     if missing:
         generator = load_pipeline(model, recipe.generate, size, device=device, dtype=dtype)
+        showcase = generator.sized(recipe.generate.size_rule) if recipe.generate.shots else generator
         with console.progress("generate", len(jobs), done=len(jobs) - len(missing)) as advance:
             for arm in ("static", *ARMS):
                 use_adapter(generator, adapter if arm == "tuned" else None)
                 for job in missing:
                     if job.sample.arm == arm:
-                        _make(job, run, recipe, generator)
+                        _make(job, run, recipe, showcase if job.showcase else generator)
                         advance(1)
     samples = [job.sample for job in jobs if not job.showcase]
     write_records(folder / "shots.jsonl", [job.sample for job in jobs if job.showcase])
