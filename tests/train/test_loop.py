@@ -197,3 +197,15 @@ def test_two_experts_are_refused(tiny: WanModel, run: Path, tmp_path: Path) -> N
     model = build(tiny, tmp_path / "model", "two experts")
     with pytest.raises(RecipeError, match="two experts cannot be trained yet"):
         train(run, tiny_recipe(model), model, device=CPU)
+
+
+@pytest.mark.parametrize("kind", ["t2v", "ti2v"])
+def test_other_kinds_of_wan_train(tiny: WanModel, tmp_path: Path, kind: str) -> None:
+    model = build(tiny, tmp_path / "model", kind)
+    recipe = tiny_recipe(model, train__steps="4")
+    run = prepare_tiny(tmp_path / "run", model, recipe)
+    done = train(run, recipe, model, device=CPU)
+    assert done.steps == 4
+    network = model.load_transformer(CPU, torch.float32)
+    lora.load(done.adapter, network, model.adapter_targets(image_projections=True))
+    assert max(w.abs().max() for name, w in network.named_parameters() if "lora_B" in name) > 0
