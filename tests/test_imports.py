@@ -81,7 +81,9 @@ def test_no_statement_works_on_loading(file: Path) -> None:
         guarded = isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         joining = isinstance(node, ast.Expr) and ".add_typer(" in ast.unparse(node)
-        work = not (isinstance(node, kinds) or docstring or guarded or typing or joining)
+        silenced = isinstance(node, ast.With) and ast.unparse(node.items[0]) == "quiet()"  # a library that talks
+        silenced = silenced and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body)  # type: ignore[attr-defined]
+        work = not (isinstance(node, kinds) or docstring or guarded or typing or joining or silenced)
         assert not work, f"{file.name}:{node.lineno} does work when the module loads"
 
 

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from made import adapter_for
 
 from cinetune.adapters import lora
+from cinetune.adapters.writing import write_adapter
 from cinetune.errors import WeightsError
 from cinetune.models._wan import CROSS_ATTENTION, IMAGE_PROJECTIONS
 from cinetune.nano import dit
@@ -114,3 +116,13 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(WeightsError, match="made for another network"):
         lora.load(path, wider, [])
+
+
+def test_what_one_rank_and_alpha_cannot_say_is_refused(tmp_path: Path) -> None:
+    """Loading it with the usual alpha alone would give some layers a wrong strength, silently."""
+    for n, several in enumerate((adapter_for(alphas=(8.0, 4.0)), adapter_for(ranks=(4, 2)), adapter_for(rslora=True))):
+        write_adapter(tmp_path / f"{n}.safetensors", several, "diffusers")
+        with pytest.raises(WeightsError, match="not one rank and alpha"):
+            lora.read(tmp_path / f"{n}.safetensors")
+    write_adapter(tmp_path / "a.safetensors", adapter_for(), "diffusers")
+    assert lora.read(tmp_path / "a.safetensors")[:2] == (4, 8.0)

@@ -89,9 +89,12 @@ def read(path: Path) -> tuple[int, float, dict[str, Tensor]]:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
     try:
         config = json.loads(metadata[_METADATA])
-        return int(config[f"{_PREFIX}r"]), float(config[f"{_PREFIX}lora_alpha"]), state
+        rank, alpha = int(config[f"{_PREFIX}r"]), float(config[f"{_PREFIX}lora_alpha"])
     except (KeyError, ValueError):
         raise WeightsError(f"{path}: no rank and alpha in its metadata; not an adapter made by cinetune") from None
+    if any(config.get(f"{_PREFIX}{key}") for key in ("rank_pattern", "alpha_pattern", "use_rslora")):
+        raise WeightsError(f"{path}: has not one rank and alpha for all layers; read it with reading.read_adapter")
+    return rank, alpha, state
 
 
 def targets_of(state: dict[str, Tensor]) -> list[str]:

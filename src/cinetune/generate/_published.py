@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import WanImageToVideoPipeline, WanPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
@@ -17,8 +16,12 @@ from torch import Tensor, nn
 from cinetune.models._condition import fit_frame
 from cinetune.models._contract import Encoders
 from cinetune.models._facts import Facts
+from cinetune.models._quiet import quiet
 from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._velocity import Experts
+
+with quiet():  # loading the pipelines advises torchvision
+    from diffusers import WanImageToVideoPipeline, WanPipeline
 
 
 class PublishedVideoProcessor(VideoProcessor):  # type: ignore[misc]  # diffusers has no types

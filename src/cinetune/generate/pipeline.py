@@ -13,7 +13,7 @@ from cinetune import console
 from cinetune.adapters import lora
 from cinetune.errors import WeightsError
 from cinetune.models._contract import VideoModel
-from cinetune.models._encoders import quiet
+from cinetune.models._quiet import quiet
 from cinetune.models._scheduler import make_scheduler
 from cinetune.models._sizes import published_size
 from cinetune.recipe import Generate

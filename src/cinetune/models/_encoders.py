@@ -5,8 +5,6 @@ image tokens), wan/modules/vae.py (posterior mean, normalised), wan/modules/t5.p
 zero-padded to 512).
 """
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +12,13 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from cinetune.errors import RecipeError
 from cinetune.models import _short_text
 from cinetune.models._condition import TEMPORAL, clip_pixels, given_mask, given_video
 from cinetune.models._contract import Frame, Latents, Pixels
 from cinetune.models._facts import Kind
+from cinetune.models._quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -115,20 +113,6 @@ class WanEncoders:
         mean = torch.tensor(self.vae.config.latents_mean, device=like.device).view(shape)
         std = torch.tensor(self.vae.config.latents_std, device=like.device).view(shape)
         return mean, std
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from drawing a bar for each part and from advising torchvision: stages speak for themselves."""
-    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def clean_prompt(text: str) -> str:

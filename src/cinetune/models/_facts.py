@@ -1,12 +1,14 @@
 """What kind of Wan a folder holds: read from its own configs, never from a table of names."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cinetune.errors import WeightsError
+from cinetune.models._headers import read_json
 
+HALF_VAE = "_stored_in_half"
+"""Name in the VAE's config; diffusers leaves names that begin with an underscore alone."""
 Kind = Literal["i2v", "t2v", "ti2v"]
 
 
@@ -25,6 +27,8 @@ class Facts:
     """Pixels of one latent along height and width."""
     patch: int
     """Latents of one token along height and width."""
+    half_vae: bool
+    """The folder says that its VAE is stored in half precision on purpose, as nano's is."""
 
     @property
     def step(self) -> int:
@@ -38,8 +42,11 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         WeightsError: a config is missing or not JSON, or the channels are those of no Wan.
     """
-    index = _read(folder / "model_index.json")
-    network, vae = _read(folder / "transformer" / "config.json"), _read(folder / "vae" / "config.json")
+    for part in ("transformer", "vae"):
+        if not (folder / part).is_dir():
+            raise WeightsError(f"{folder}: no folder {part!r}; this is not the whole model, download it")
+    index = read_json(folder / "model_index.json")
+    network, vae = read_json(folder / "transformer" / "config.json"), read_json(folder / "vae" / "config.json")
     inner, outer = network.get("in_channels", 16), vae.get("z_dim", 16)
     kind: Kind
     if inner == outer + 20:
@@ -57,16 +64,5 @@ def read_facts(folder: Path) -> Facts:
         boundary=index.get("boundary_ratio"),
         spatial=vae.get("scale_factor_spatial", 8),
         patch=network.get("patch_size", (1, 2, 2))[-1],
+        half_vae=bool(vae.get(HALF_VAE)),
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise WeightsError(f"{path.parent}: no {path.name}; this is not a Wan model in diffusers layout") from None
-    except ValueError:
-        raise WeightsError(f"{path}: not JSON; download it again") from None
-    if not isinstance(tree, dict):
-        raise WeightsError(f"{path}: not a JSON object; download it again")
-    return tree

@@ -8,7 +8,7 @@ from cinetune.errors import WeightsError
 
 
 def find_model(name: str) -> Any:
-    """Return the model called `name`: a plugin, a folder in diffusers layout, or a hub id `owner/name`.
+    """Return the model called `name`: a plugin, a folder in diffusers layout, or a hub id `owner/name[@revision]`.
 
     Raises:
         PluginError: neither a built-in name, nor a folder, nor a hub id.
@@ -17,13 +17,17 @@ def find_model(name: str) -> Any:
 
     if name in plugins.names("models") or (":" in name and not Path(name).is_dir()):
         return plugins.load("models", name)
-    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/"))):
+    if Path(name).is_dir() or (name.partition("@")[0].count("/") == 1 and not name.startswith((".", "/"))):
         return WanModel(name=Path(name).name, source=name)
     return plugins.load("models", name)
 
 
-def resolve(source: str) -> Path:
-    """Return the folder of a model in diffusers layout, downloading it (with resume) where `source` is a hub id.
+def resolve(source: str, parts: tuple[str, ...] | None = None) -> Path:
+    """Return the folder of a model in diffusers layout, downloading what is missing where `source` is a hub id.
+
+    Args:
+        source: a folder, or a hub id `owner/name` or `owner/name@revision` (a branch, tag or commit).
+        parts: the folders wanted, such as ("transformer",); None is the whole model.
 
     Raises:
         WeightsError: no such folder, or the hub cannot be reached or does not know the id.
@@ -33,14 +37,7 @@ def resolve(source: str) -> Path:
         if not (folder / "model_index.json").is_file():
             raise WeightsError(f"{folder}: no model_index.json; give a folder in diffusers layout")
         return folder
-    from huggingface_hub import snapshot_download
+    from cinetune.models._download import download
 
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    try:  # huggingface_hub raises a different class for each way in which a download can fail
-        return Path(snapshot_download(source, allow_patterns=patterns))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{source}: neither a folder here nor to be had from the hub ({type(error).__name__}: {reason}); "
-            "download it elsewhere and give the folder"
-        ) from None
+    repo, _, revision = source.partition("@")
+    return download(repo, revision=revision or None, parts=parts)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -18,8 +17,10 @@ from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Latents
-from cinetune.models._encoders import WanEncoders, quiet
+from cinetune.models._encoders import WanEncoders
 from cinetune.models._facts import Facts, read_facts
+from cinetune.models._loading import load_part
+from cinetune.models._quiet import quiet
 from cinetune.models._resolve import resolve
 from cinetune.models._velocity import Experts, velocity
 
@@ -105,15 +106,14 @@ class WanModel:
         return CROSS_ATTENTION + (IMAGE_PROJECTIONS if image_projections and self.facts.image_tokens else [])
 
     def _load(self, cls: Any, part: str, device: torch.device, dtype: torch.dtype) -> Any:
-        module = self._read(cls, part, dtype=dtype)
-        return module.to(device).eval().requires_grad_(False)
+        return load_part(cls, self.folder / part, device=device, dtype=dtype, allow_half_vae=self.facts.half_vae)
 
-    def _read(self, cls: Any, part: str, **options: Any) -> Any:
+    def _read(self, cls: Any, part: str) -> Any:
         folder = self.folder / part
         if not folder.is_dir():
-            raise WeightsError(f"{self.source}: no folder {part!r}; this is not a Wan2.1 image-to-video model")
+            raise WeightsError(f"{self.source}: no folder {part!r}; this is not the whole model, download it")
         try:
             with quiet():
-                return cls.from_pretrained(folder, local_files_only=True, **options)
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+                return cls.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(f"{folder}: cannot load {cls.__name__}: {str(error).splitlines()[0]}") from None

@@ -15,6 +15,7 @@ from cinetune.files import folder_aside
 from cinetune.footage.procedural import BASE_WORLD
 from cinetune.metrics.backbones import nano_lpips
 from cinetune.models._encoders import WanEncoders
+from cinetune.models._facts import HALF_VAE
 from cinetune.models._scheduler import make_scheduler
 from cinetune.models._wan import WanModel
 from cinetune.nano import backbones, data, dit, towers, vae
@@ -111,6 +112,8 @@ def pack(out: Path, encoders: WanEncoders, network: torch.nn.Module, metrics: Pa
             for file in (folder / part).glob("*.safetensors"):
                 half = {k: v.half() if v.is_floating_point() else v for k, v in load_file(file).items()}
                 save_file(half, file, metadata={"format": "pt"})
+        config = folder / "vae" / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {HALF_VAE: True}, indent=2) + "\n")
         (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
 
 
