@@ -1,5 +1,6 @@
 """`cinetune nano train`, from nothing to a folder that diffusers loads, a thousand times smaller."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_rendered_clips_are_made_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_command_makes_a_folder_that_diffusers_loads(tmp_path: Path) -> None:
     few = backbones.Plan(clips=28, held_out=28, frames_steps=2, video_steps=2, clip_steps=2, lpips_steps=2)
-    plan = Plan(clips=8, dit_clips=8, towers_steps=2, vae_steps=5, dit_steps=2, seed=1, metrics=few)
+    plan = Plan(clips=8, dit_clips=8, towers_steps=2, vae_steps=5, sharpen_steps=2, dit_steps=2, seed=1, metrics=few)
     cpu = torch.device("cpu")
     out = train_nano(tmp_path / "nano", tmp_path / "work", plan, device=cpu)
     pipeline = WanImageToVideoPipeline.from_pretrained(out, dtype=torch.float32)
@@ -50,6 +51,17 @@ def test_one_command_makes_a_folder_that_diffusers_loads(tmp_path: Path) -> None
     assert pipeline.transformer.config.in_channels == 36
     for file in out.rglob("*.safetensors"):
         assert {w.dtype for w in load_file(file).values() if w.is_floating_point()} == {torch.float16}
+    assert not [f for f in out.rglob("*.json") if str(tmp_path) in f.read_text() or "_name_or_path" in f.read_text()]
+    # Trained on: the towers and the encoder stay, the decoder and the denoising network move.
+    start = WanModel(name="made", source=str(out))
+    on = train_nano(tmp_path / "on", tmp_path / "work-on", replace(plan, seed=2), device=cpu, start=start)
+    assert not [f for f in on.rglob("*.json") if str(tmp_path) in f.read_text()]
+    for part, same in (("vae", False), ("transformer", False), ("text_encoder", True), ("image_encoder", True)):
+        name = next((out / part).glob("*.safetensors")).name
+        assert ((out / part / name).read_bytes() == (on / part / name).read_bytes()) is same, part
+    before, after = (load_file(next((f / "vae").glob("*.safetensors"))) for f in (out, on))
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder", "post_quant_conv"}
     # From the finished checkpoints the same folder is made again, byte for byte.
     again = train_nano(tmp_path / "again", tmp_path / "work", plan, device=cpu)
     for part in ("vae", "transformer", "text_encoder", "image_encoder"):

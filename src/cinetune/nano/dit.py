@@ -12,7 +12,8 @@ from cinetune.console import progress
 from cinetune.files import write_aside
 from cinetune.models._contract import Condition
 from cinetune.models._encoders import WanEncoders
-from cinetune.models._wan import WanModel
+from cinetune.models._facts import Facts
+from cinetune.models._velocity import velocity
 from cinetune.nano import whole
 from cinetune.nano.data import FRAMES, Clips
 from cinetune.nano.fit import fit
@@ -23,6 +24,8 @@ BATCH = 24
 DROPOUT = 0.1
 """Share of clips trained without caption, and, drawn separately, without the first frame."""
 SHIFT = 3.0
+FACTS = Facts(kind="i2v", image_tokens=True, boundary=None, spatial=8, patch=2, half_vae=True)
+"""What the miniature's own configs are going to say."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def batch_of(latents: Latents, pick: list[int], generator: torch.Generator | Non
 
 
 def train(
-    folder: Path, model: WanModel, latents: Latents, *, steps: int, seed: int, device: torch.device,
+    folder: Path, latents: Latents, *, steps: int, seed: int, device: torch.device,
     network: WanTransformer3DModel | None = None,
 ) -> WanTransformer3DModel:  # fmt: skip
     """Train `network`, or a new one, on encoded clips; returns the moving average."""
@@ -122,7 +125,7 @@ def train(
         condition = Condition(
             condition.first.to(device), condition.image.to(device), condition.text.to(device), condition.text_length
         )
-        predicted = model.velocity(network, noisy.to(device), sigma.to(device), condition)
+        predicted = velocity(network, FACTS, noisy.to(device), sigma.to(device), condition)
         return (predicted - flow.velocity(data, noise).to(device)).square().mean()
 
     assert latents.video.shape[2] == (FRAMES - 1) // 4 + 1

@@ -75,9 +75,8 @@ def train_nano(out: Path, work: Path, plan: Plan, *, device: torch.device, start
     encoders = replace(encoders, vae=sharper.requires_grad_(False))
     note(f"latents: mean and deviation {sharper.config.latents_mean[:2]}..., {sharper.config.latents_std[:2]}...")
     latents = dit.encode(work / "base.latents.pt", clips.first(plan.dit_clips), encoders)
-    model = start or WanModel(name="nano", source=str(out))
     known: Any = None if start is None else start.load_transformer(device, torch.float32)
-    network = dit.train(work, model, latents, steps=plan.dit_steps, seed=plan.seed, device=device, network=known)
+    network = dit.train(work, latents, steps=plan.dit_steps, seed=plan.seed, device=device, network=known)
     pack(out, encoders, network, work / "metrics")
     done(f"nano: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB in {out}")
     return out
@@ -112,9 +111,16 @@ def pack(out: Path, encoders: WanEncoders, network: torch.nn.Module, metrics: Pa
             for file in (folder / part).glob("*.safetensors"):
                 half = {k: v.half() if v.is_floating_point() else v for k, v in load_file(file).items()}
                 save_file(half, file, metadata={"format": "pt"})
-        config = folder / "vae" / "config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | {HALF_VAE: True}, indent=2) + "\n")
+        for config in folder.glob("*/*config.json"):
+            _clean(config, {HALF_VAE: True} if config.parent.name == "vae" else {})
         (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
+
+
+def _clean(config: Path, more: dict[str, bool]) -> None:
+    """Leave out where the libraries loaded a part from: a folder of this machine."""
+    tree = json.loads(config.read_text(encoding="utf-8"))
+    kept = {k: v for k, v in tree.items() if k not in ("_name_or_path", "is_local", "local_files_only")}
+    config.write_text(json.dumps(kept | more, indent=2) + "\n", encoding="utf-8")
 
 
 INDEX = {
