@@ -80,7 +80,7 @@ def test_no_statement_works_on_loading(file: Path) -> None:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         guarded = isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        joining = isinstance(node, ast.Expr) and ".add_typer(" in ast.unparse(node)
+        joining = isinstance(node, ast.Expr) and ast.unparse(node).startswith(("app.add_typer(", "app.command("))
         silenced = isinstance(node, ast.With) and ast.unparse(node.items[0]) == "quiet()"  # a library that talks
         silenced = silenced and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body)  # type: ignore[attr-defined]
         work = not (isinstance(node, kinds) or docstring or guarded or typing or joining or silenced)

@@ -10,7 +10,7 @@ SRC = Path(__file__).parents[1] / "src" / "cinetune"
 LAYERS = [  # top to bottom; a part imports only from lower rows and from itself
     {"__main__"},
     {"cli"},
-    {"cli_adapter"},
+    {"cli_adapter", "cli_doctor"},
     {"demo"},
     {"run"},
     {"report"},

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cinetune import __version__, cli_adapter, console
+from cinetune import __version__, cli_adapter, cli_doctor, console
 from cinetune.errors import CinetuneError, RecipeError
 from cinetune.recipe import Recipe, load_recipe, presets
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 nano = typer.Typer(help="The embedded miniature.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(nano, name="nano")
 app.add_typer(cli_adapter.app, name="adapter")
+app.command("doctor")(cli_doctor.doctor)
 
 Films = Annotated[list[Path], typer.Argument(help="Film files, folders of them, or patterns.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, as made by run or prepare.")]

@@ -34,7 +34,7 @@ def inputs(config: dict[str, Any], shape: Shape, *, half: bool = False) -> dict[
     """What the network is called with, on the current device."""
     dtype, b = torch.bfloat16 if half else torch.float32, shape.batch
     latent = ((shape.frames - 1) // shape.temporal + 1, shape.height // shape.spatial, shape.width // shape.spatial)
-    tokens = shape.tokens(tuple(config["patch_size"]))  # type: ignore[arg-type]
+    tokens = shape.tokens(tuple(config["patch_size"]))
     made = {
         "hidden_states": torch.ones(b, config["in_channels"], *latent, dtype=dtype),
         "timestep": torch.ones(b, tokens) if shape.time_per_token else torch.ones(b),

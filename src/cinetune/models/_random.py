@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from cinetune.errors import WeightsError
 from cinetune.models._checking import build_empty, read_config
+from cinetune.models._headers import read_json
 
 CONFIGS = Path(__file__).parent / "configs"
 STD = 0.02
@@ -25,6 +26,14 @@ def published(name: str) -> Path:
     if name not in names:
         raise WeightsError(f"no published config {name!r}; choose one of {', '.join(names)}")
     return CONFIGS / name
+
+
+def packaged() -> dict[str, Path]:
+    """Return the folders of all published configs, by their name and by the hub id of the weights."""
+    folders: dict[str, Path] = {}
+    for folder in sorted(f for f in CONFIGS.iterdir() if f.is_dir()):
+        folders[folder.name] = folders[read_json(folder / "model_index.json")["_name_or_path"]] = folder
+    return folders
 
 
 def random_part(
