@@ -20,6 +20,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from cinetune.models._condition import clip_pixels, fit_frame
 from cinetune.models._contract import Condition
 from cinetune.models._encoders import WanEncoders
+from cinetune.models._facts import Facts
 from cinetune.models._sampling import sample
 from cinetune.models._sizes import published_size
 from cinetune.models._wan import WanModel
@@ -29,6 +30,12 @@ WITHIN = 5e-5
 """Every difference of every tensor must be below this."""
 
 
+class Reference(WanModel):
+    """Loose files, not a folder in diffusers layout; so its kind cannot be read and is said here."""
+
+    facts = Facts(kind="i2v", image_tokens=True, boundary=None, spatial=8, patch=2, half_vae=False)
+
+
 class Published:
     """The reference's weights in the package's own classes, its inputs and its outputs."""
 
@@ -36,7 +43,7 @@ class Published:
         self.said: dict[str, Any] = json.loads((folder / "golden.json").read_text())
         self.golden = load_file(folder / "golden.safetensors")
         self.first, self.last = (np.asarray(Image.open(folder / f"{n}.png").convert("RGB")) for n in ("first", "last"))
-        self.model: Any = WanModel(name="reference", source=str(folder))
+        self.model: Any = Reference(name="reference", source=str(folder))
         with torch.random.fork_rng(devices=[]):
             self.network = WanTransformer3DModel(**self.said["transformer_config"]).eval()
             vae = AutoencoderKLWan(**self.said["vae_config"]).eval()
