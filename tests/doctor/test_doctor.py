@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cinetune.doctor.configs import describe_model
 from cinetune.doctor.doctor import SHARE_OF_PEAK, Diagnosis, doctor
+from cinetune.doctor.estimate import Plan, shape
 from cinetune.doctor.hardware import GPUS
 from cinetune.errors import CinetuneError, RecipeError, RunError, WeightsError
 from cinetune.models.nano import FOLDER
@@ -186,3 +187,9 @@ def test_published_models_need_no_network(tmp_path: Path) -> None:
     experts = describe_model("wan2.2-i2v-a14b")
     assert any("two experts" in line for line in experts.assumed)
     assert describe_model("wan2.2-ti2v-5b").time_per_token
+
+
+def test_first_and_last_frame_have_twice_the_image_tokens() -> None:
+    one, two = (describe_model(f"wan2.1-{name}-14b-720p") for name in ("i2v", "flf2v"))
+    plan = Plan(33, 480, 832, None, 8)
+    assert (shape(one, plan, 1).image_tokens, shape(two, plan, 1).image_tokens) == (257, 514)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from cinetune.doctor.configs import Described
 from cinetune.doctor.vae import VaeCost
 from cinetune.errors import RecipeError
-from cinetune.ops.flops import Linear, Shape
+from cinetune.ops.flops import CLIP_TOKENS, Linear, Shape
 from cinetune.ops.memory import CUDA_CONTEXT, FP32, Precision, Setup, Terms, forward_memory, training_memory
 
 VALIDATION_LEVELS = 9
@@ -67,10 +67,10 @@ class Step(NamedTuple):
 
 
 def shape(model: Described, plan: Plan, batch: int) -> Shape:
-    """Return what is put through the network."""
+    """Return what is put through the network; a first-and-last-frame network has a position for every image token."""
     return Shape(
         plan.frames, plan.height, plan.width, batch, temporal=model.temporal, spatial=model.spatial,
-        time_per_token=model.time_per_token,
+        time_per_token=model.time_per_token, image_tokens=model.sizes.pos_embed_seq_len or CLIP_TOKENS,
     )  # fmt: skip
 
 

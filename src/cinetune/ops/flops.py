@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 from cinetune.errors import RecipeError, WeightsError
 
+CLIP_TOKENS = 257
+"""Of CLIP ViT-H/14 at 224 pixels."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -53,8 +56,8 @@ class Shape:
     batch: int = 1
     text_tokens: int = 512
     """Captions are padded to 512 (Wan-Video/Wan2.1 wan/modules/model.py text_len)."""
-    image_tokens: int = 257
-    """Of CLIP ViT-H/14 at 224 pixels; counted only where the network takes them."""
+    image_tokens: int = CLIP_TOKENS
+    """Counted only where the network takes them."""
     temporal: int = 4
     """Frames of one latent, after the first."""
     spatial: int = 8
