@@ -1,7 +1,5 @@
 """The command line as a user meets it: real processes, real files, one line and exit code 2 for bad input."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -10,20 +8,7 @@ import pytest
 
 from cinetune.footage.procedural import render_film
 from cinetune.footage.video_io import write_video
-
-
-def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cinetune", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a refusal."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("cinetune: ")]
-    assert result.returncode == 2, result.stderr
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr + result.stdout
-    return lines[0]
+from command_line import call, refused
 
 
 @pytest.fixture(scope="module")

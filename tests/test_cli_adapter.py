@@ -2,33 +2,24 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import command_line
 from cinetune.adapters.form import Adapter, Layer
 from cinetune.adapters.reading import read_adapter
 from cinetune.adapters.writing import write_adapter
 from cinetune.models.nano import FOLDER
+from command_line import refused
 
 STEM = "transformer.blocks.0.attn2.to_q"
 
 
 def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cinetune", "adapter", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a refusal."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("cinetune: ")]
-    assert result.returncode == 2, result.stderr
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr + result.stdout
-    return lines[0]
+    return command_line.call("adapter", *arguments, cwd=cwd)
 
 
 def cross_attention(width: int = 192) -> Adapter:

@@ -99,3 +99,11 @@ def test_other_channels_and_damaged_configs_are_one_line(tiny: WanModel, tmp_pat
     config.unlink()
     with pytest.raises(WeightsError, match=r"config\.json: cannot be read"):
         read_facts(folder)
+
+
+def test_another_architecture_is_named(tiny: WanModel, tmp_path: Path) -> None:
+    model = build(tiny, tmp_path / "model", "t2v")
+    index = tmp_path / "model" / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "LTXPipeline"}))
+    with pytest.raises(WeightsError, match="this is a LTXPipeline, not a Wan pipeline"):
+        model.check_size(17, 64, 96)

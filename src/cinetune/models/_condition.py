@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cinetune.models._contract import Frame, Latents, Pixels
+from cinetune.ops.video import to_pixels
 
 TEMPORAL = 4
 """Frames in one latent frame; the first latent frame stands for one frame alone."""
@@ -20,17 +21,12 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def pixels_of(frame: Frame) -> Float[Tensor, "1 3 h w"]:
-    """Return a picture of 0..255 as -1..1."""
-    return torch.from_numpy(frame.copy()).permute(2, 0, 1).unsqueeze(0).float().div(127.5).sub(1)
-
-
 def fit_frame(frame: Frame, height: int, width: int) -> Float[Tensor, "1 3 height width"]:
     """Return a picture of any size as -1..1 at the video's size: stretched bicubically, without antialiasing.
 
     As in the published code the values may pass -1..1 a little at sharp edges. A picture of that size stays as it is.
     """
-    pixels = pixels_of(frame)
+    pixels = to_pixels(frame[None])[:, :, 0]
     if pixels.shape[2:] == (height, width):
         return pixels
     return interpolate(pixels, size=(height, width), mode="bicubic", align_corners=False)

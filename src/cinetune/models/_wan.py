@@ -15,6 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
+from cinetune.models._checking import check_pipeline
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Latents
 from cinetune.models._encoders import WanEncoders
@@ -48,7 +49,12 @@ class WanModel:
 
     @cached_property
     def facts(self) -> Facts:
-        """What the folder's own configs say."""
+        """What the folder's own configs say.
+
+        Raises:
+            WeightsError: no folder, another architecture, or a config is missing or damaged.
+        """
+        check_pipeline(self.folder)
         return read_facts(self.folder)
 
     def check_size(self, frames: int, height: int, width: int) -> None:
