@@ -113,7 +113,7 @@ class Result:
     arm: str
     """"base", "tuned", "static", "real" (the noise floor), or "tuned - base" for a paired difference."""
     kind: str
-    """"set", "pair" or "video"."""
+    """"set", "pair", "video" or "corpus"."""
     better: str
     """"lower", "higher" or "neither"."""
     estimate: float | None
@@ -129,7 +129,34 @@ class Result:
     seed: int
     p_value: float | None = None
     """Two-sided permutation test of a paired difference."""
+    p_holm: float | None = None
+    """The same after Holm's correction for all differences of one evaluation."""
     reason: str = ""
+    schema: int = 1
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One video that was to be measured. Written by `evaluate` to videos.jsonl."""
+
+    id: str
+    arm: str
+    """An arm of the generated videos, "real" for the true ones, "training" for what the model learnt from."""
+    source: str
+    """What pairs it with videos of other arms."""
+    video: str
+    """Relative to the folder of this file where it lies below it or beside it, otherwise absolute."""
+    reference: str
+    """The true continuation, as `video`; "" where there is none."""
+    caption: str
+    frames: int
+    """0 where it could not be decoded."""
+    height: int
+    width: int
+    still: bool = False
+    """The first frame of `video`, held for its whole length: what copying the first frame would score."""
+    problem: str = ""
+    """Why nothing could be measured, in one line; "" where it was."""
     schema: int = 1
 
 

@@ -33,7 +33,7 @@ def test_a_loaded_backbone_says_what_it_is(role: str) -> None:
     eye = resolve(role, "nano", {}, CPU)
     assert eye.identity.name == NANO[role]
     assert str(eye.identity).startswith(f"{NANO[role]} 1 (sha256 {eye.identity.sha256[:12]})")
-    assert backbone(NANO[role]).role == role
+    assert backbone(NANO[role]).kind
     assert backbone(NANO[role]).licence
 
 
@@ -182,12 +182,12 @@ def test_a_clip_folder_that_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_published_weights_are_never_replaced_by_others(tmp_path: Path) -> None:
-    with pytest.raises(MetricError, match="not wired") as error:
+    with pytest.raises(MetricError, match="i3d needs the path") as error:
         resolve("video", "published", {}, CPU)
     one_line(error)
     with pytest.raises(MetricError, match="lpips_alex needs the path") as error:
         resolve("lpips", "published", {}, CPU)
     one_line(error)
     with pytest.raises(WeightsError, match=r"alexnet_features\.safetensors") as error:
-        resolve("lpips", "published", {"lpips": tmp_path}, CPU)
+        resolve("lpips", "published", {"lpips_alex": tmp_path}, CPU)
     one_line(error)

@@ -9,7 +9,7 @@ import torch
 from cinetune import plugins
 from cinetune.metrics._contract import Item, ItemMetric, SetMetric
 from cinetune.metrics.backbones._contract import Eye
-from cinetune.metrics.backbones._resolve import resolve
+from cinetune.metrics.backbones._resolve import ROLES, resolve
 
 NAMES = plugins.names("metrics")
 ITEM_NAMES = [name for name in NAMES if isinstance(plugins.load("metrics", name), ItemMetric)]
@@ -48,7 +48,9 @@ def test_a_metric_says_what_it_is(name: str) -> None:
     assert metric.least >= 3
     assert len(metric.source) > 15, "name the paper and equation, or the repository and path"
     assert metric.look.pair == (metric.kind == "pair")
-    assert metric.backbone in (None, "frames", "video", "clip", "lpips")
+    assert metric.backbone is None or metric.backbone in ROLES
+    assert metric.card.measures.endswith(".")
+    assert metric.card.caveats.endswith(".")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -44,7 +44,7 @@ class Look:
     version: str
     """Changes whenever the same video gives other features; stored ones are then not used again."""
     backbone: str | None
-    """Role of the network it looks through ("frames", "video", "clip", "lpips"), or None."""
+    """Role of the network it looks through (see `backbones._resolve.ROLES`), or None."""
     features: Callable[[Item, Any], Features]
     """(item, loaded backbone of that role or None) -> named arrays."""
     pair: bool = False
@@ -76,9 +76,21 @@ class Comparison:
     """Number of videos in the smaller set -> what to keep in mind at that number, or ""."""
 
 
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know before trusting a number. The page and the documentation print it."""
+
+    measures: str
+    """One sentence: what the number is, in plain words."""
+    caveats: str
+    """One or two sentences: what it rewards wrongly, what it depends on."""
+    blind: tuple[str, ...] = ()
+    """Distortions of `ops.video_distortions` it does not see, or takes for an improvement; a test checks the rest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One metric: either an `ItemMetric` or a `SetMetric`."""
+    """One metric: an `ItemMetric`, a `CorpusMetric` or a `SetMetric`."""
 
     name: str
     version: str
@@ -89,6 +101,7 @@ class Metric:
     """Clips (or scenes, where these are known) below which there is no interval."""
     source: str
     """Paper and equation, or repository and path."""
+    card: Card
     look: Look
 
     @property
@@ -103,6 +116,15 @@ class ItemMetric(Metric):
 
     kind: Literal["pair", "video"]
     score: Callable[[Features], Measured]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusMetric(Metric):
+    """A number for one video against all videos that the model was trained on."""
+
+    kind: Literal["corpus"] = "corpus"
+    score: Callable[[Features, Sequence[Features]], Measured]
+    """(features of the video, features of every training video) -> number."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """CLIP-SIM, frame to frame: whether neighbouring frames show the same thing."""
 
 from cinetune.metrics import _clip
-from cinetune.metrics._contract import Features, ItemMetric, Measured
+from cinetune.metrics._contract import Card, Features, ItemMetric, Measured
 
 
 def score(features: Features) -> Measured:
@@ -20,6 +20,11 @@ METRIC = ItemMetric(
     kind="video",
     least=8,
     source="EvalCrafter (Liu et al. 2024), CLIP-Temp",
+    card=Card(
+        measures="Whether neighbouring frames show the same thing.",
+        caveats="A still picture has the best score: read it beside motion_ratio.",
+        blind=("blur", "freeze", "reencode", "colour"),
+    ),
     look=_clip.LOOK,
     score=score,
 )

@@ -1,7 +1,7 @@
 """CLIP-SIM, text to frame: how well the frames show what the caption says."""
 
 from cinetune.metrics import _clip
-from cinetune.metrics._contract import Features, ItemMetric, Measured
+from cinetune.metrics._contract import Card, Features, ItemMetric, Measured
 
 
 def score(features: Features) -> Measured:
@@ -19,6 +19,11 @@ METRIC = ItemMetric(
     kind="video",
     least=8,
     source="Wu et al. 2021 (GODIVA), CLIP similarity; EvalCrafter (Liu et al. 2024), CLIP-Score",
+    card=Card(
+        measures="How well the frames show what the caption says.",
+        caveats="Says nothing of quality or motion; the differences between models are often below its noise.",
+        blind=("shuffle", "freeze", "drop"),
+    ),
     look=_clip.LOOK,
     score=score,
 )

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from cinetune.metrics._contract import Features, Frames, Item, ItemMetric, Look, Measured
+from cinetune.metrics._contract import Card, Features, Frames, Item, ItemMetric, Look, Measured
 
 
 def look(item: Item, _: None) -> Features:
@@ -37,6 +37,11 @@ METRIC = ItemMetric(
     kind="pair",
     least=8,
     source="Reinhard et al. 2001 (Color Transfer between Images): mean and deviation in a perceptual space",
+    card=Card(
+        measures="How far the grade, mean and spread of lightness and tint, is from the true continuation.",
+        caveats="Knows nothing of where the colours are.",
+        blind=("shuffle", "freeze", "drop"),
+    ),
     look=Look("colour", "1", None, look, pair=True),
     score=score,
 )

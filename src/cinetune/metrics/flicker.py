@@ -5,7 +5,7 @@ is read beside that of the true continuations (arm "real").
 """
 
 from cinetune.metrics import _motion
-from cinetune.metrics._contract import Features, Item, ItemMetric, Look, Measured
+from cinetune.metrics._contract import Card, Features, Item, ItemMetric, Look, Measured
 
 
 def look(item: Item, _: None) -> Features:
@@ -28,6 +28,11 @@ METRIC = ItemMetric(
     kind="video",
     least=8,
     source="VBench (Huang et al. 2024), temporal flickering, there as (255 - x) / 255",
+    card=Card(
+        measures="How much neighbouring frames differ, motion and flicker together.",
+        caveats="Neither side is better: compare with the true continuations.",
+        blind=("colour",),
+    ),
     look=Look("flicker", "1", None, look),
     score=score,
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cinetune.metrics._contract import Comparison, Features, Item, Look, Positions, SetMetric
+from cinetune.metrics._contract import Card, Comparison, Features, Item, Look, Positions, SetMetric
 from cinetune.metrics.backbones._contract import VideoEye
 from cinetune.ops import distances
 
@@ -37,6 +37,11 @@ METRIC = SetMetric(
     better="lower",
     least=8,
     source="Unterthiner et al. 2018, eq. 1",
+    card=Card(
+        measures="How far the videos are from the real ones as a set: the distance of two Gaussians in a video network.",
+        caveats="Biased upwards with few videos: compare at the same n only. Looks at content more than at motion.",
+        blind=("shuffle",),
+    ),
     look=Look("fvd", "1", "video", look),
     score=score,
 )

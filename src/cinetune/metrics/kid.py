@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cinetune.metrics._contract import Comparison, Features, Item, Look, Positions, SetMetric
+from cinetune.metrics._contract import Card, Comparison, Features, Item, Look, Positions, SetMetric
 from cinetune.metrics.backbones._contract import FrameEye
 from cinetune.ops import distances
 
@@ -36,6 +36,11 @@ METRIC = SetMetric(
     better="lower",
     least=8,
     source="Binkowski et al. 2018 (Demystifying MMD GANs), sec. 3",
+    card=Card(
+        measures="How far the frames of an arm are from real frames as a set, without bias from the number of videos.",
+        caveats="Knows single frames only: order and motion play no part.",
+        blind=("shuffle", "freeze", "drop"),
+    ),
     look=Look("kid", "1", "frames", look),
     score=score,
 )

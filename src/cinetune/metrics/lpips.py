@@ -1,6 +1,6 @@
 """Learned perceptual distance of a video to its true continuation."""
 
-from cinetune.metrics._contract import Features, Item, ItemMetric, Look, Measured
+from cinetune.metrics._contract import Card, Features, Item, ItemMetric, Look, Measured
 from cinetune.metrics.backbones._contract import PairEye
 
 
@@ -23,6 +23,10 @@ METRIC = ItemMetric(
     kind="pair",
     least=8,
     source="Zhang et al. 2018, eq. 1; richzhang/PerceptualSimilarity lpips/lpips.py (v0.1)",
+    card=Card(
+        measures="How different each frame looks from the same frame of the true continuation.",
+        caveats="A copy of the first frame scores well where little moves: read it beside the static arm.",
+    ),
     look=Look("lpips", "1", "lpips", look, pair=True),
     score=score,
 )

@@ -1,7 +1,7 @@
 """Motion of a video over the motion of its true continuation: 1 is right, 0 is a still picture."""
 
 from cinetune.metrics import _motion
-from cinetune.metrics._contract import Features, Item, ItemMetric, Look, Measured
+from cinetune.metrics._contract import Card, Features, Item, ItemMetric, Look, Measured
 
 
 def look(item: Item, _: None) -> Features:
@@ -26,6 +26,11 @@ METRIC = ItemMetric(
     kind="pair",
     least=8,
     source="this project: guards LPIPS, which rewards a still picture, and flicker, which cannot tell it from motion",
+    card=Card(
+        measures="How much the frames change, over how much the true ones do: 1 is right, 0 is a still picture.",
+        caveats="Noise counts as motion.",
+        blind=("colour",),
+    ),
     look=Look("motion_ratio", "1", None, look, pair=True),
     score=score,
 )

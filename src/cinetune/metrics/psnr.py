@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cinetune.metrics._contract import Features, Item, ItemMetric, Look, Measured
+from cinetune.metrics._contract import Card, Features, Item, ItemMetric, Look, Measured
 
 
 def look(item: Item, _: None) -> Features:
@@ -31,6 +31,10 @@ METRIC = ItemMetric(
     kind="pair",
     least=8,
     source="ITU-T J.340, eq. 1, over the frames that were not given",
+    card=Card(
+        measures="How many decibels the true continuation is above the error of the pixels.",
+        caveats="Rewards blur, and punishes a small shift as much as a wrong picture.",
+    ),
     look=Look("psnr", "1", None, look, pair=True),
     score=score,
 )

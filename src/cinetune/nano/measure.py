@@ -50,7 +50,7 @@ def measure(
         WeightsError: weights missing or damaged.
     """
     encoders, network = model.load_encoders(device), model.load_transformer(device, torch.float32)
-    eye: Any = resolve("lpips", "published" if lpips else "nano", {"lpips": lpips} if lpips else {}, device)
+    eye: Any = resolve("lpips", "published" if lpips else "nano", {"lpips_alex": lpips} if lpips else {}, device)
     seen = []
     with progress("measure", count) as advance:
         for n in range(count):

@@ -1,8 +1,8 @@
 """What a backbone must provide. One file in this folder is one backbone; it holds one object called `BACKBONE`.
 
-A backbone is a frozen network that metrics look through. It plays one role, and every metric of that role can look
-through it. What it saw can be trusted only together with what it is, so a loaded one carries its name, version and
-the SHA-256 of its weights into every result.
+A backbone is a frozen network that metrics look through. Metrics ask for a role, and `_resolve.ROLES` says which
+backbone plays it. What it saw can be trusted only together with what it is, so a loaded one carries its name, version
+and the SHA-256 of its weights into every result.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Identity:
 
 @runtime_checkable
 class Eye(Protocol):
-    """A loaded backbone of any role."""
+    """A loaded backbone of any kind."""
 
     @property
     def identity(self) -> Identity:
@@ -46,7 +46,7 @@ class Eye(Protocol):
 
 @runtime_checkable
 class FrameEye(Eye, Protocol):
-    """Role "frames"."""
+    """Kind "frames"."""
 
     def frames(self, frames: Frames) -> Float[np.ndarray, "f d"]:
         """Return one vector a frame."""
@@ -55,7 +55,7 @@ class FrameEye(Eye, Protocol):
 
 @runtime_checkable
 class VideoEye(Eye, Protocol):
-    """Role "video"."""
+    """Kind "video"."""
 
     def video(self, frames: Frames) -> Float[np.ndarray, " d"]:
         """Return one vector for the whole video."""
@@ -64,7 +64,7 @@ class VideoEye(Eye, Protocol):
 
 @runtime_checkable
 class ClipEye(Eye, Protocol):
-    """Role "clip": images and text in one space."""
+    """Kind "clip": images and text in one space."""
 
     def images(self, frames: Frames) -> Float[np.ndarray, "f d"]:
         """Return one vector a frame, not normalised."""
@@ -77,7 +77,7 @@ class ClipEye(Eye, Protocol):
 
 @runtime_checkable
 class PairEye(Eye, Protocol):
-    """Role "lpips"."""
+    """Kind "pair"."""
 
     def distances(self, a: Frames, b: Frames) -> Float[np.ndarray, " f"]:
         """Return the distance of each frame of `a` to the same frame of `b`, 0 and up."""
@@ -89,8 +89,8 @@ class Backbone:
     """A frozen network that is not loaded yet."""
 
     name: str
-    role: str
-    """"frames", "video", "clip" or "lpips"."""
+    kind: str
+    """What it can do: "frames" (`FrameEye`), "video" (`VideoEye`), "clip" (`ClipEye`) or "pair" (`PairEye`)."""
     licence: str
     """Of the weights."""
     source: str
@@ -100,3 +100,7 @@ class Backbone:
     Raises:
         WeightsError: the weights are missing, damaged or do not fit.
     """
+    hub: str = ""
+    """Hub id `owner/name@revision` of the weights where nobody gives a path; "" where only a path will do."""
+    obtain: str = ""
+    """Where there is no hub id: in one sentence, where the weights are to be had."""

@@ -9,36 +9,47 @@ import torch
 from cinetune.errors import MetricError
 from cinetune.metrics.backbones._contract import Backbone, Eye
 
-PUBLISHED = {"lpips": "lpips_alex"}
-"""Published networks that are wired; the other roles (I3D, Inception, CLIP) come with a later issue."""
+ROLES = {
+    "video": ("nano_video", "i3d"),
+    "video_stylegan_v": ("nano_video", "i3d_stylegan_v"),
+    "video_videogpt": ("nano_video", "i3d_videogpt"),
+    "video_mae": ("nano_video", "videomae"),
+    "video_jepa": ("nano_video", "vjepa2"),
+    "frames": ("nano_frames", "inception"),
+    "frames_dino": ("nano_frames", "dinov2"),
+    "clip": ("nano_clip", "clip_b32"),
+    "clip_large": ("nano_clip", "clip_l14_336"),
+    "lpips": ("nano_lpips", "lpips_alex"),
+    "lpips_squeeze": ("nano_lpips", "lpips_squeeze"),
+    "lpips_vgg": ("nano_lpips", "lpips_vgg"),
+    "rlpips": ("nano_lpips", "rlpips"),
+    "dists": ("nano_dists", "dists"),
+}
+"""Role -> (the package's own miniature, the published network). Metrics name roles, never networks."""
 
 
 def resolve(role: str, weights: str, paths: Mapping[str, Path], device: torch.device) -> Eye:
     """Load the backbone that plays `role`.
 
     Args:
-        role: "frames", "video", "clip" or "lpips".
+        role: a key of ROLES.
         weights: "nano" for the package's own miniatures, "published" for the networks that papers use.
-        paths: for published weights, the file or folder of each role.
+        paths: for published weights, the file or folder of each backbone by its name, such as "lpips_alex".
         device: where it runs.
 
     Raises:
-        MetricError: the published network of this role is not wired yet, or needs a path.
+        MetricError: the published network of this role needs a path.
         WeightsError: the weights are missing, damaged or do not fit.
     """
+    own, published = ROLES[role]
     if weights == "nano":
-        return backbone(f"nano_{role}").load(None, device)
-    if role not in PUBLISHED:
+        return backbone(own).load(None, device)
+    if published not in paths:
         raise MetricError(
-            f'evaluate.weights = "published": the published {role} network is not wired into cinetune yet (a later '
-            f'issue brings it); leave out the metrics of role {role}, or set evaluate.weights to "nano"'
+            f'evaluate.weights = "published": {published} needs the path of its weights; give '
+            f'{published}=PATH, or set evaluate.weights to "nano"'
         )
-    if role not in paths:
-        raise MetricError(
-            f'evaluate.weights = "published": {PUBLISHED[role]} needs the path of its weights; give '
-            f'published={{"{role}": FOLDER}}, or set evaluate.weights to "nano"'
-        )
-    return backbone(PUBLISHED[role]).load(paths[role], device)
+    return backbone(published).load(paths[published], device)
 
 
 def backbone(name: str) -> Backbone:

@@ -50,7 +50,7 @@ def load(path: Path | None, device: torch.device = torch.device("cpu")) -> Lpips
 
 BACKBONE = Backbone(
     name="lpips_alex",
-    role="lpips",
+    kind="pair",
     licence="BSD-2-Clause (heads), BSD-3-Clause (trunk)",
     source="richzhang/PerceptualSimilarity, v0.1; torchvision alexnet",
     load=load,

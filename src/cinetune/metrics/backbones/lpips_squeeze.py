@@ -70,7 +70,7 @@ def load(path: Path | None, device: torch.device = torch.device("cpu")) -> Lpips
 
 BACKBONE = Backbone(
     name="lpips_squeeze",
-    role="lpips",
+    kind="pair",
     licence="BSD-2-Clause (heads), BSD-3-Clause (trunk)",
     source="richzhang/PerceptualSimilarity, v0.1; torchvision squeezenet1_1",
     load=load,

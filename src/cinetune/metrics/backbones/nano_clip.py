@@ -87,7 +87,7 @@ def _fingerprint(folder: Path) -> str:
 
 BACKBONE = Backbone(
     name="nano_clip",
-    role="clip",
+    kind="clip",
     licence="Apache-2.0",
     source="cinetune/nano/backbones.py, on rendered films",
     load=load,

@@ -35,7 +35,7 @@ def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -
 
 BACKBONE = Backbone(
     name="nano_lpips",
-    role="lpips",
+    kind="pair",
     licence="Apache-2.0",
     source="cinetune/nano/backbones.py, on rendered films",
     load=load,

@@ -71,7 +71,7 @@ def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -
 
 BACKBONE = Backbone(
     name="nano_video",
-    role="video",
+    kind="video",
     licence="Apache-2.0",
     source="cinetune/nano/backbones.py, on rendered films",
     load=load,
