@@ -52,7 +52,20 @@ def download(repo: str, *, revision: str | None, parts: tuple[str, ...] | None) 
         WeightsError: unknown, unreachable, too large for the disk, or not what the hub says it is.
     """
     kinds = [f"{part}/{kind}" for part in parts for kind in KINDS] if parts is not None else list(KINDS)
-    patterns = ["model_index.json", *kinds]
+    return download_matching(repo, revision=revision, patterns=["model_index.json", *kinds])
+
+
+def download_matching(repo: str, *, revision: str | None, patterns: list[str]) -> Path:
+    """Return the folder of a repository in the hub's cache, with the files that match and checked sums.
+
+    Args:
+        repo: the hub id, owner/name.
+        revision: a branch, tag or commit; None is the main branch.
+        patterns: shell patterns of paths inside the repository; `*` matches slashes too.
+
+    Raises:
+        WeightsError: unknown, unreachable, too large for the disk, or not what the hub says it is.
+    """
     try:  # huggingface_hub raises a different class, of three libraries, for each way in which it can fail
         commit, files = _list(repo, revision, patterns)
     except Exception as error:

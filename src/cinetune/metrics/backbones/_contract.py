@@ -5,7 +5,7 @@ backbone plays it. What it saw can be trusted only together with what it is, so 
 and the SHA-256 of its weights into every result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -57,8 +57,30 @@ class FrameEye(Eye, Protocol):
 class VideoEye(Eye, Protocol):
     """Kind "video"."""
 
+    @property
+    def least_frames(self) -> int:
+        """A video of fewer frames cannot be looked at (see `too_short`)."""
+        ...
+
     def video(self, frames: Frames) -> Float[np.ndarray, " d"]:
-        """Return one vector for the whole video."""
+        """Return one vector for the whole video.
+
+        Raises:
+            MetricError: fewer frames than `least_frames`.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchVideoEye(VideoEye, Protocol):
+    """A `VideoEye` that takes several videos at once, which is faster on a GPU."""
+
+    def videos(self, videos: Sequence[Frames]) -> Float[np.ndarray, "n d"]:
+        """Return one vector for each video; all have the same number of frames, their sizes may differ.
+
+        Raises:
+            MetricError: fewer frames than `least_frames`.
+        """
         ...
 
 
@@ -84,6 +106,25 @@ class PairEye(Eye, Protocol):
         ...
 
 
+def too_short(eye: Eye, frames: int) -> str:
+    """Return why a video of so many frames cannot be looked at, or ""."""
+    least = getattr(eye, "least_frames", 1)
+    return f"{frames} frames; {eye.identity.name} needs at least {least}" if frames < least else ""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file on the hub, known by its sum, so that it does not matter who keeps the copy."""
+
+    repo: str
+    """Hub id, owner/name."""
+    revision: str
+    """Commit, or "main" where only the sum was to be found."""
+    path: str
+    """Inside the repository."""
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A frozen network that is not loaded yet."""
@@ -95,12 +136,16 @@ class Backbone:
     """Of the weights."""
     source: str
     load: Callable[[Path | None, torch.device], Eye]
-    """(weights, or None for those in the package; device) -> the network, in eval mode and frozen.
+    """(weights, or None for those in the package or on the hub; device) -> the network, in eval mode and frozen.
 
     Raises:
-        WeightsError: the weights are missing, damaged or do not fit.
+        WeightsError: the weights are missing, damaged or do not fit, or the hub cannot be reached.
     """
     hub: str = ""
     """Hub id `owner/name@revision` of the weights where nobody gives a path; "" where only a path will do."""
+    files: tuple[HubFile, ...] = ()
+    """The same where weights are single files and not a whole repository."""
     obtain: str = ""
-    """Where there is no hub id: in one sentence, where the weights are to be had."""
+    """In one sentence, where the weights are to be had; needed where the hub has no copy."""
+    random: Callable[[torch.device], Eye] | None = None
+    """The same network on seeded random weights, for tests and benchmarks; its identity's name ends in "random"."""

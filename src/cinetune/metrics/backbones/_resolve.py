@@ -16,9 +16,11 @@ ROLES = {
     "video_mae": ("nano_video", "videomae"),
     "video_jepa": ("nano_video", "vjepa2"),
     "frames": ("nano_frames", "inception"),
+    "frames_tf": ("nano_frames", "inception_tf"),
     "frames_dino": ("nano_frames", "dinov2"),
     "clip": ("nano_clip", "clip_b32"),
     "clip_large": ("nano_clip", "clip_l14_336"),
+    "clip_cmmd": ("nano_clip", "clip_l14_336_cmmd"),
     "lpips": ("nano_lpips", "lpips_alex"),
     "lpips_squeeze": ("nano_lpips", "lpips_squeeze"),
     "lpips_vgg": ("nano_lpips", "lpips_vgg"),
@@ -33,23 +35,31 @@ def resolve(role: str, weights: str, paths: Mapping[str, Path], device: torch.de
 
     Args:
         role: a key of ROLES.
-        weights: "nano" for the package's own miniatures, "published" for the networks that papers use.
-        paths: for published weights, the file or folder of each backbone by its name, such as "lpips_alex".
+        weights: "nano" for the package's own miniatures, "published" for the networks that papers use, "random" for
+            those networks on seeded random weights, which cost the same and mean nothing.
+        paths: for published weights, the file or folder of a backbone by its name, such as "lpips_alex"; one without
+            a path comes from the hub.
         device: where it runs.
 
     Raises:
-        MetricError: the published network of this role needs a path.
-        WeightsError: the weights are missing, damaged or do not fit.
+        MetricError: the published network of this role is not on the hub and needs a path, or has no random form.
+        WeightsError: the weights are missing, damaged or do not fit, or the hub cannot be reached.
     """
     own, published = ROLES[role]
     if weights == "nano":
         return backbone(own).load(None, device)
-    if published not in paths:
+    wanted = backbone(published)
+    if weights == "random":
+        if wanted.random is None:
+            raise MetricError(f"{published}: has no form on random weights; choose nano or published")
+        return wanted.random(device)
+    assert weights == "published", weights
+    if published not in paths and not (wanted.hub or wanted.files):
         raise MetricError(
-            f'evaluate.weights = "published": {published} needs the path of its weights; give '
-            f'{published}=PATH, or set evaluate.weights to "nano"'
+            f'evaluate.weights = "published": {published} needs the path of its weights ({wanted.obtain}); give '
+            f'--backbone {published}=PATH, or set evaluate.weights to "nano"'
         )
-    return backbone(published).load(paths[published], device)
+    return wanted.load(paths.get(published), device)
 
 
 def backbone(name: str) -> Backbone:

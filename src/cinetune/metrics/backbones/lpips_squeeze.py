@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from cinetune.metrics.backbones._contract import Backbone
 from cinetune.metrics.backbones._lpips_form import LpipsEye
-from cinetune.metrics.backbones._published_lpips import Trunk, load_published
+from cinetune.metrics.backbones._published_lpips import Trunk, load_published, random_lpips
 
 CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 TAPS = (1, 4, 7, 9, 10, 11, 12)
@@ -54,13 +54,15 @@ TRUNK = Trunk(
     "lpips_squeeze",
     SqueezeNetTrunk,
     CHANNELS,
-    "squeezenet1_1_features.safetensors",
-    "lpips_v0.1_squeeze_linear.safetensors",
+    ("squeezenet1_1_features.safetensors", "squeezenet1_1-b8a52dc0.pth"),
+    ("lpips_v0.1_squeeze_linear.safetensors", "LPIPS_v0.1_squeeze-4a5350f2.pth", "squeeze.pth"),
+    (),
+    "squeezenet1_1-b8a52dc0.pth of torchvision and lpips/weights/v0.1/squeeze.pth of richzhang/PerceptualSimilarity",
 )
 
 
 def load(path: Path | None, device: torch.device = torch.device("cpu")) -> LpipsEye:  # noqa: B008
-    """Load trunk and heads from the folder `path`.
+    """Load trunk and heads from the folder `path`; the hub has no copy.
 
     Raises:
         WeightsError: no path, or a file is missing, damaged or does not fit.
@@ -74,4 +76,6 @@ BACKBONE = Backbone(
     licence="BSD-2-Clause (heads), BSD-3-Clause (trunk)",
     source="richzhang/PerceptualSimilarity, v0.1; torchvision squeezenet1_1",
     load=load,
+    obtain=TRUNK.obtain,
+    random=lambda device: random_lpips(TRUNK, device),
 )

@@ -45,6 +45,8 @@ class NanoVideoNetwork(nn.Module):
 class NanoVideo:
     """Features: 64 numbers >= 0 for a video of any length."""
 
+    least_frames = 1
+
     def __init__(self, identity: Identity, network: nn.Module, device: torch.device) -> None:
         """Take a loaded network to `device`."""
         self.identity = identity
