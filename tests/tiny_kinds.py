@@ -10,8 +10,8 @@ from diffusers import WanTransformer3DModel as Network
 
 from cinetune.models._wan import WanModel
 
-KINDS = ("t2v", "ti2v", "two experts", "first and last")
-BOUNDARY = 0.9
+KINDS = ("t2v", "ti2v", "two experts", "t2v of two experts", "first and last")
+BOUNDARY = {"two experts": 0.9, "t2v of two experts": 0.875}
 TOKENS = 17
 """Of the tiny image encoder: 4 x 4 patches and one for the class."""
 
@@ -42,13 +42,12 @@ def build(tiny: WanModel, folder: Path, kind: str) -> WanModel:
         for part in ("image_encoder", "image_processor"):
             shutil.rmtree(folder / part)
             index[part] = [None, None]
-    if kind in ("t2v", "ti2v"):
-        network(1, in_channels=16).save_pretrained(folder / "transformer")
+        channels = 36 if kind == "two experts" else 16
+        network(1, in_channels=channels).save_pretrained(folder / "transformer")
         index["expand_timesteps"] = kind == "ti2v"
-        index["_class_name"] = "WanPipeline" if kind == "t2v" else "WanImageToVideoPipeline"
-    if kind == "two experts":
-        network(1).save_pretrained(folder / "transformer")
-        network(2).save_pretrained(folder / "transformer_2")
-        index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": BOUNDARY}
+        index["_class_name"] = "WanPipeline" if kind.startswith("t2v") else "WanImageToVideoPipeline"
+    if kind in BOUNDARY:
+        network(2, in_channels=channels).save_pretrained(folder / "transformer_2")
+        index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": BOUNDARY[kind]}
     (folder / "model_index.json").write_text(json.dumps(index))
     return WanModel(name=kind, source=str(folder))

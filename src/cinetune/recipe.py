@@ -64,6 +64,9 @@ class Lora(Section):
     """Numerator of the LoRA scale alpha / r."""
     image_projections: bool = True
     """Adapt add_k_proj and add_v_proj, through which cross-attention sees the first frame, as well as q,k,v,o."""
+    experts: Literal["both", "high", "low"] = "both"
+    """Of a model of two networks (Wan2.2 A14B): the one for high noise, the one for low noise, or both get an adapter.
+    With one of them, noise levels are drawn from its range alone."""
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -146,12 +149,15 @@ class Evaluate(Section):
 
     metrics: tuple[str, ...] = ("lpips", "fvd", "kid", "clip_text", "clip_frames", "flicker")
     """Names in cinetune/metrics, or module:OBJECT."""
-    weights: Literal["nano", "published"] = "nano"
-    """Backbones: the package's own miniatures (offline), or the published networks (by path or hub id)."""
+    weights: Literal["nano", "published", "random"] = "nano"
+    """Backbones: the package's own miniatures (offline), the published networks (by path or hub id), or these on random
+    weights, which cost the same and mean nothing."""
     level: float = Field(0.95, gt=0.5, lt=1)
     """Coverage of the intervals."""
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples and permutations."""
+    interval: Literal["jackknife", "bootstrap"] = "jackknife"
+    """Of set metrics (FVD, KID): clips left out in turn, or drawn with replacement and moved to the estimate."""
 
 
 class Recipe(Section):

@@ -79,7 +79,7 @@ class Sample:
     reference: str
     """The true continuation (a clip's video), or "" where there is none."""
     adapter_sha256: str
-    """SHA-256 of the adapter file, or "" for the base."""
+    """SHA-256 of the adapter file, or "" for the base; of two experts both, joined by " + "."""
     steps: int
     guidance: float
     shift: float

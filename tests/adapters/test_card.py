@@ -8,7 +8,7 @@ from made import adapter_for, same
 from PIL import Image
 
 from cinetune.adapters.card import MARK, push, write_card
-from cinetune.adapters.reading import read_adapter
+from cinetune.adapters.reading import EXPERT_FILES, read_adapter
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RecordError, RunError, WeightsError
 from cinetune.recipe import load_recipe
@@ -76,6 +76,25 @@ def test_a_card_of_a_run(tmp_path: Path) -> None:
         assert same(read_adapter(tmp_path / "card" / f"{name}.safetensors"), adapter_for())
     before = path.read_bytes()
     assert write_card(run, tmp_path / "card").read_bytes() == before
+
+
+def test_a_run_of_two_experts_has_files_for_both(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "Wan-AI/Wan2.2-I2V-A14B-Diffusers")
+    (run / "train/best/pytorch_lora_weights.safetensors").unlink()
+    adapters = {"high": adapter_for(), "low": adapter_for(alphas=(2.0,))}
+    for expert, adapter in adapters.items():
+        write_adapter(run / "train/best" / EXPERT_FILES[expert], adapter, "diffusers")
+    text = write_card(run, tmp_path / "card").read_text()
+    for shown in (
+        "| experts | high noise and low noise |", "| alpha | 2 to 8 |", "each on the model of its own noise range",
+        'weight_name="comfyui_lora_high_noise.safetensors")\n',
+        'weight_name="comfyui_lora_low_noise.safetensors", load_into_transformer_2=True)\n',
+    ):  # fmt: skip
+        assert shown in text, shown
+    files = {f.name for f in (tmp_path / "card").glob("*.safetensors")}
+    assert files == {f"{n}_{e}_noise.safetensors" for n in ("pytorch_lora_weights", "comfyui_lora") for e in adapters}
+    for expert, adapter in adapters.items():
+        assert same(read_adapter(tmp_path / "card" / f"comfyui_lora_{expert}_noise.safetensors"), adapter)
 
 
 def test_a_half_done_run_and_the_miniature(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from cinetune.adapters import lora, merging
 from cinetune.adapters.form import Adapter, Layer
 from cinetune.adapters.merging import merge, merge_into, unmerge
-from cinetune.adapters.reading import read_adapter
+from cinetune.adapters.reading import EXPERT_FILES, EXPERTS, read_adapter
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RunError, WeightsError
 from cinetune.models._wan import CROSS_ATTENTION, WanModel
@@ -170,3 +170,29 @@ def test_a_quantised_base_is_refused(tmp_path: Path, transformer: Path) -> None:
     write_adapter(tmp_path / "a.safetensors", adapter, "wan")
     with pytest.raises(WeightsError, match="is F8_E4M3; merge into F32, F16, BF16 weights"):
         merge(folder, tmp_path / "a.safetensors", tmp_path / "out")
+
+
+def test_both_experts_are_merged_each_with_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, run = tmp_path / "base", tmp_path / "run"
+    adapters = {"high": adapter_for(), "low": adapter_for(alphas=(2.0,))}
+    (base / "vae").mkdir(parents=True)
+    (base / "model_index.json").write_text("{}")
+    for expert, part in EXPERTS.items():
+        network().save_pretrained(base / part)
+        write_adapter(run / EXPERT_FILES[expert], adapters[expert], "diffusers")
+    merge(base, run, tmp_path / "both")
+    merge(base, run / EXPERT_FILES["high"], tmp_path / "high")
+    assert "no adapter for the low noise expert; transformer_2 is copied as it is" in capsys.readouterr().err
+    for expert, part in EXPERTS.items():
+        merge(base / part, run / EXPERT_FILES[expert], tmp_path / "alone" / part)
+        assert contents(tmp_path / "both" / part) == contents(tmp_path / "alone" / part) != contents(base / part)
+    assert contents(tmp_path / "high/transformer") == contents(tmp_path / "both/transformer")
+    assert contents(tmp_path / "high/transformer_2") == contents(base / "transformer_2")
+
+    write_adapter(tmp_path / "style.safetensors", adapters["high"], "wan")
+    with pytest.raises(WeightsError, match=r"two experts and the name does not end in _high_noise\.safetensors or"):
+        merge(base, tmp_path / "style.safetensors", tmp_path / "out")
+    shutil.rmtree(base / "transformer_2")
+    with pytest.raises(WeightsError, match="has one network and this is for one expert of two"):
+        merge(base, run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cinetune.adapters.form import Adapter
-from cinetune.adapters.reading import PEFT, find, read_adapter
+from cinetune.adapters.reading import EXPERT_FILES, PEFT, find, find_all, read_adapter
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import WeightsError
 
@@ -108,6 +108,27 @@ def test_a_file_its_folder_or_a_run(tmp_path: Path) -> None:
         assert find(tmp_path / place).name == "pytorch_lora_weights.safetensors"
     with pytest.raises(WeightsError, match="no adapter in this folder"):
         find(tmp_path)
+
+
+def test_files_of_two_experts(tmp_path: Path) -> None:
+    best = tmp_path / "run/train/best"
+    files = {expert: best / name for expert, name in EXPERT_FILES.items()}
+    write_adapter(files["low"], adapter_for(), "diffusers")
+    assert find_all(tmp_path / "run") == {"low": files["low"]}
+    assert find(tmp_path / "run") == files["low"], "one of two that was trained alone"
+    write_adapter(files["high"], adapter_for(), "diffusers")
+    for place in (best, tmp_path / "run"):
+        assert find_all(place) == files
+        with pytest.raises(WeightsError, match=rf"each of two experts; give {files['high']} or {files['low']}"):
+            find(place)
+    assert find_all(files["high"]) == {"high": files["high"]}
+    other = tmp_path / "style_v2_low_noise.safetensors"  # as ai-toolkit names them
+    write_adapter(other, adapter_for(), "wan")
+    assert find_all(other) == {"low": other}
+    write_adapter(best / "pytorch_lora_weights.safetensors", adapter_for(), "diffusers")
+    assert list(find_all(best / "pytorch_lora_weights.safetensors")) == [""]
+    with pytest.raises(WeightsError, match="for one network and for two experts; give the file"):
+        find_all(best)
 
 
 FOREIGN = [

@@ -21,7 +21,7 @@ from tiny_model import CAPTIONS
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("kind", ["i2v", "t2v", "ti2v", "two experts"])
+@pytest.mark.parametrize("kind", ["i2v", "t2v", "ti2v", "two experts", "t2v of two experts"])
 def test_a_picture_of_any_size_gives_what_the_sampler_gives(tiny: WanModel, tmp_path: Path, kind: str) -> None:
     model: Any = tiny if kind == "i2v" else build(tiny, tmp_path / "model", kind)
     coarse = np.random.default_rng(3).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -118,7 +118,7 @@ def test_a_vae_of_random_weights_decodes() -> None:
 
 
 def test_every_published_config_has_its_parameters() -> None:
-    assert {folder.name for folder in CONFIGS.iterdir()} == set(PARAMETERS)
+    assert {folder.name for folder in CONFIGS.iterdir() if folder.is_dir()} == set(PARAMETERS)
     for name, count in PARAMETERS.items():
         folder = published(name)
         check_pipeline(folder)
@@ -128,6 +128,27 @@ def test_every_published_config_has_its_parameters() -> None:
             built = build_empty(WanTransformer3DModel, config, name)
             assert sum(weight.numel() for weight in built.parameters()) == count, name
             assert config["in_channels"] in CHANNELS
+
+
+def test_published_text_and_image_encoders() -> None:
+    """UMT5-XXL's encoder, and CLIP ViT-H/14's image half where the network looks at image tokens: alike in all."""
+    alike: dict[str, set[str]] = {"text_encoder": set(), "image_encoder": set()}
+    for name in PARAMETERS:
+        folder = published(name)
+        parts = {part.name for part in folder.iterdir() if part.is_dir()}
+        assert ("image_encoder" in parts) == read_facts(folder).image_tokens
+        listed = json.loads((folder / "model_index.json").read_text())
+        assert {part for part, value in listed.items() if isinstance(value, list)} == parts
+        for part in parts & alike.keys():
+            alike[part].add((folder / part / "config.json").read_text())
+    assert [len(texts) for texts in alike.values()] == [1, 1]
+    folder = published("wan2.1-i2v-14b-720p")
+    for cls, part, count in (
+        (UMT5EncoderModel, "text_encoder", 5_680_910_336),
+        (CLIPVisionModel, "image_encoder", 630_766_080),
+    ):
+        built = build_empty(cls, read_config(cls, folder / part), part)
+        assert sum(weight.numel() for weight in built.parameters()) == count
 
 
 def test_published_facts() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cinetune import console, plugins
 from cinetune.adapters.form import Adapter
-from cinetune.adapters.reading import find, read_adapter
+from cinetune.adapters.reading import EXPERT_ENDS, find_all, read_adapter
 from cinetune.adapters.targets import name_of
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RecordError, RunError, WeightsError
@@ -51,16 +51,23 @@ def write_card(source: Path, out: Path, *, base: str | None = None, licence: str
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _ours(out / "README.md"))):
         raise RunError(f"{out}: is there already and is no card of cinetune's; choose another folder")
-    adapter = read_adapter(source)
+    adapters = {expert: read_adapter(file) for expert, file in find_all(source).items()}
     told = _read_run(source) if (source / "recipe.json").is_file() else None
     base = base or (_hub_id(told.recipe.model) if told else None)
-    write_adapter(out / DIFFUSERS_FILE, adapter, "diffusers")
-    write_adapter(out / COMFY_FILE, adapter, "wan")
+    for expert, adapter in adapters.items():
+        write_adapter(out / _for_expert(DIFFUSERS_FILE, expert), adapter, "diffusers")
+        write_adapter(out / _for_expert(COMFY_FILE, expert), adapter, "wan")
     for name, _ in told.pictures if told else []:
         with write_aside(out / "images" / name) as aside:
             shutil.copyfile(source / "generate" / "keyframes" / name, aside)
     title = _title(source)
-    sections = [_front_matter(base, licence, told), MARK, f"# {title}", *_about(adapter, base), *_usage(base)]
+    sections = [
+        _front_matter(base, licence, told),
+        MARK,
+        f"# {title}",
+        *_about(adapters, base),
+        *_usage(adapters, base),
+    ]
     if told:
         sections += [*_data(told), *_recipe(told), *_scores(told), *_pictures(told)]
     write_text(out / "README.md", "\n\n".join(sections) + "\n")
@@ -139,34 +146,49 @@ def _front_matter(base: str | None, licence: str, told: _Told | None) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _about(adapter: Adapter, base: str | None) -> Iterator[str]:
-    ranks = sorted({layer.rank for layer in adapter.layers.values()})
-    alphas = sorted({layer.alpha for layer in adapter.layers.values()})
-    model = f"[{base}](https://huggingface.co/{base})" if base else "Wan2.1 image-to-video"
+def _about(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
+    layers = [layer for adapter in adapters.values() for layer in adapter.layers.values()]
+    ranks, alphas = sorted({layer.rank for layer in layers}), sorted({layer.alpha for layer in layers})
+    unnamed = "Wan2.1 image-to-video" if "" in adapters else "a Wan2.2 of two experts"
+    model = f"[{base}](https://huggingface.co/{base})" if base else unnamed
     yield f"A low-rank adapter (LoRA) for {model}."
     rows = [
-        ("targets", f"{name_of(adapter.layers)}, {len(adapter.layers)} layers"),
+        ("targets", f"{name_of(n for adapter in adapters.values() for n in adapter.layers)}, {len(layers)} layers"),
         ("rank", _span(ranks)),
         ("alpha", _span(alphas)),
-        ("weights", f"{sum(layer.a.numel() + layer.b.numel() for layer in adapter.layers.values()):,}"),
+        ("weights", f"{sum(layer.a.numel() + layer.b.numel() for layer in layers):,}"),
     ]
+    if "" not in adapters:
+        rows.insert(0, ("experts", " and ".join(f"{expert} noise" for expert in adapters)))
     yield _table(("", "value"), rows)
 
 
-def _usage(base: str | None) -> Iterator[str]:
+def _usage(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
+    comfy = {expert: _for_expert(COMFY_FILE, expert) for expert in adapters}
     yield "## Use"
-    yield f"In ComfyUI: put `{COMFY_FILE}` into `models/loras` and load it with strength 1. In diffusers:"
+    where = [f"`{file}` into `models/loras`" for file in comfy.values()]
+    yield (f"In ComfyUI: put {' and '.join(where)} and load {'it' if len(where) == 1 else 'each'} with strength 1"
+           + ("" if "" in comfy else ", each on the model of its own noise range") + ". In diffusers:")  # fmt: skip
     yield "\n".join((
         "```python",
         "import torch",
         "from diffusers import WanImageToVideoPipeline",
         "",
         f"pipeline = WanImageToVideoPipeline.from_pretrained({json.dumps(base or 'BASE')}, torch_dtype=torch.bfloat16)",
-        f'pipeline.load_lora_weights("THIS_REPOSITORY", weight_name="{COMFY_FILE}")',
+        *(
+            f'pipeline.load_lora_weights("THIS_REPOSITORY", weight_name="{file}"'
+            + (", load_into_transformer_2=True)" if expert == "low" else ")")
+            for expert, file in comfy.items()
+        ),
         "```",
     ))  # fmt: skip
-    yield (f"`{DIFFUSERS_FILE}` holds the same adapter with its alpha in the metadata, which older versions of "
-           f"diffusers do not read; `{COMFY_FILE}` has it folded in.")  # fmt: skip
+    for expert, file in comfy.items():
+        yield (f"`{_for_expert(DIFFUSERS_FILE, expert)}` holds the same adapter with its alpha in the metadata, which "
+               f"older versions of diffusers do not read; `{file}` has it folded in.")  # fmt: skip
+
+
+def _for_expert(name: str, expert: str) -> str:
+    return name.replace(".safetensors", EXPERT_ENDS[expert]) if expert else name
 
 
 def _data(told: _Told) -> Iterator[str]:
@@ -246,7 +268,7 @@ def _table(head: tuple[str, ...], rows: list[Any]) -> str:
 
 def _title(source: Path) -> str:
     path = source.resolve()
-    return path.name if path.is_dir() else find(path).stem
+    return path.name if path.is_dir() else path.stem
 
 
 def _hub_id(model: str) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cinetune import console
 from cinetune.adapters.form import Adapter, Layer
 from cinetune.adapters.keys import some
-from cinetune.adapters.reading import read_adapter
+from cinetune.adapters.reading import EXPERT_ENDS, EXPERTS, find, find_all, read_adapter
 from cinetune.errors import RunError, WeightsError
 from cinetune.files import folder_aside
 
@@ -75,33 +75,56 @@ def unmerge(network: nn.Module, kept: dict[str, Tensor]) -> None:
 def merge(base: Path, source: Path, out: Path) -> None:
     """Copy a model in diffusers layout, or its `transformer` folder alone, with an adapter merged into its weights.
 
-    Files are copied, then the adapted weights are overwritten one at a time: memory holds one weight, and headers,
-    index and all else keep their bytes. The base is only read.
+    Into a model of two experts go the adapters of both, or of one, as `reading.find_all` finds them. Files are copied,
+    then the adapted weights are overwritten one at a time: memory holds one weight, and headers, index and all else
+    keep their bytes. The base is only read.
 
     Raises:
-        WeightsError: no such model, damaged weights, or an adapter that cannot be read or was made for another.
+        WeightsError: no such model, damaged weights, or an adapter that cannot be read, was made for another model or
+            does not say for which of two experts.
         RunError: `out` is there already, cannot be written, or the disk is too small.
     """
     base = base.resolve()
-    transformer = base / "transformer" if (base / "model_index.json").is_file() else base
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: is there already; choose another folder")
     if out.resolve().is_relative_to(base):
         raise RunError(f"{out}: lies in the base model; choose another folder")
-    adapter = read_adapter(source)
-    places = _places(transformer)
-    _check_fit(str(transformer), adapter, {name: found[0].shape for name, found in places.items()})
-    _check_plain(place for name in adapter.layers for place in places[name])
+    work = [work for transformer, file in _pairs(base, source) for work in _plan(transformer, read_adapter(file))]
     files = [f for f in sorted(base.rglob("*")) if f.is_file() and not _hidden(f.relative_to(base))]
     _check_space(out, sum(f.stat().st_size for f in files))
     with folder_aside(out) as aside:
         _copy(files, base, aside)
-        with console.progress("merge", len(adapter.layers)) as advance:
-            for name, layer in adapter.layers.items():
-                for place in places[name]:
+        with console.progress("merge", len(work)) as advance:
+            for layer, places in work:
+                for place in places:
                     _overwrite(aside / place.file.relative_to(base), place, layer)
                 advance(1)
-    console.done(f"merge: {len(adapter.layers)} layers of {source} into a copy of {base} in {out}")
+    console.done(f"merge: {len(work)} layers of {source} into a copy of {base} in {out}")
+
+
+def _pairs(base: Path, source: Path) -> list[tuple[Path, Path]]:
+    """Transformer folders, each with the adapter file to merge into it."""
+    if not (base / "model_index.json").is_file():
+        return [(base, find(source))]
+    found = find_all(source)
+    two = (base / EXPERTS["low"]).is_dir()
+    if two == ("" in found):
+        has = f"has two experts and the name does not end in {' or '.join(EXPERT_ENDS.values())}"
+        has = has if two else "has one network and this is for one expert of two"
+        raise WeightsError(f"{source}: {base} {has}; merge into its {' or '.join(EXPERTS.values())} folder alone")
+    if not two:
+        return [(base / EXPERTS["high"], found[""])]
+    for expert in sorted(set(EXPERTS) - set(found)):
+        console.note(f"{source}: no adapter for the {expert} noise expert; {EXPERTS[expert]} is copied as it is")
+    return [(base / EXPERTS[expert], file) for expert, file in found.items()]
+
+
+def _plan(transformer: Path, adapter: Adapter) -> list[tuple[Layer, list[_Place]]]:
+    """The layers of an adapter, each with where its weight lies."""
+    places = _places(transformer)
+    _check_fit(str(transformer), adapter, {name: found[0].shape for name, found in places.items()})
+    _check_plain(place for name in adapter.layers for place in places[name])
+    return [(layer, places[name]) for name, layer in adapter.layers.items()]
 
 
 def _places(transformer: Path) -> dict[str, list[_Place]]:

@@ -18,6 +18,13 @@ PEFT = "lora_adapter_metadata"
 """Where diffusers keeps rank and alpha in a file (loaders/lora_base.py); keys have the prefix `transformer.`."""
 FOLDED = "cinetune_folded_scale"
 """Scales that were folded into B, where undoing it gives back every bit."""
+EXPERTS = {"high": "transformer", "low": "transformer_2"}
+"""The two networks of Wan2.2 A14B, for high noise and for low, by their part of a diffusers folder."""
+EXPERT_ENDS = {"high": "_high_noise.safetensors", "low": "_low_noise.safetensors"}
+"""How the names of their adapter files end; so do ai-toolkit's (wan22_14b_model.py, save_lora) and those of
+Comfy-Org/Wan_2.2_ComfyUI_Repackaged."""
+EXPERT_FILES = {expert: f"pytorch_lora_weights{end}" for expert, end in EXPERT_ENDS.items()}
+"""What training writes; the keys inside are those of a model of one network."""
 _PLACES = (
     "pytorch_lora_weights.safetensors",
     "adapter_model.safetensors",
@@ -26,14 +33,35 @@ _PLACES = (
 
 
 def find(path: Path) -> Path:
-    """Return the adapter file, given itself, its folder or a run folder.
+    """Return the one adapter file, given itself, its folder or a run folder.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is none, or one for each of two experts.
     """
-    for file in [path, *(path / place for place in _PLACES)]:
-        if file.is_file():
-            return file
+    found = find_all(path)
+    if len(found) > 1:
+        raise WeightsError(f"{path}: has an adapter for each of two experts; give {found['high']} or {found['low']}")
+    return next(iter(found.values()))
+
+
+def find_all(path: Path) -> dict[str, Path]:
+    """Return the adapter files at a file, its folder or a run folder, by the network each is for.
+
+    Returns:
+        {"": file} for a model of one network; "high", "low" or both for a model of two, by the ends of the names.
+
+    Raises:
+        WeightsError: there is none, or a folder has some of both kinds.
+    """
+    plain = next((file for file in [path, *(path / place for place in _PLACES)] if file.is_file()), None)
+    for folder in (path, path / "train" / "best"):
+        pair = {expert: folder / name for expert, name in EXPERT_FILES.items() if (folder / name).is_file()}
+        if pair and plain:
+            raise WeightsError(f"{folder}: has adapters for one network and for two experts; give the file")
+        if pair:
+            return pair
+    if plain:
+        return {next((expert for expert, end in EXPERT_ENDS.items() if plain.name.endswith(end)), ""): plain}
     if path.is_dir():
         raise WeightsError(f"{path}: no adapter in this folder; give the .safetensors file")
     raise WeightsError(f"{path}: no such adapter file; train one with `cinetune train`")

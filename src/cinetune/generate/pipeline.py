@@ -11,6 +11,7 @@ from PIL import Image
 
 from cinetune import console
 from cinetune.adapters import lora
+from cinetune.adapters.reading import EXPERT_ENDS, find_all
 from cinetune.errors import WeightsError
 from cinetune.models._contract import VideoModel
 from cinetune.models._quiet import quiet
@@ -82,16 +83,31 @@ def load_pipeline(
 
 
 def use_adapter(generator: Generator, adapter: Path | None) -> None:
-    """Load the adapter of a file into the pipeline, or take the adapter out (None).
+    """Load an adapter into the pipeline, or take the adapter out (None).
+
+    Args:
+        adapter: a file, or a folder with one; of a model of two experts the folder with a file for each, or the file of
+            one, whose name says which (`reading.find_all`).
 
     Raises:
-        WeightsError: not an adapter of this model.
+        WeightsError: not an adapter of this model, or of two experts and the file does not say of which.
     """
     generator.pipeline.unload_lora_weights()
     if adapter is None:
         return
-    lora.read(adapter)
-    try:
-        generator.pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"{adapter}: does not fit this model: {str(error).splitlines()[0]}") from None
+    found = find_all(adapter)
+    two = generator.pipeline.transformer_2 is not None
+    if two and "" in found:
+        ends = " or ".join(EXPERT_ENDS.values())
+        raise WeightsError(f"{found['']}: this model has two experts; give a file whose name ends in {ends}")
+    if not two and "" not in found:
+        raise WeightsError(f"{adapter}: for one expert of two, and this model has one network")
+    for file in found.values():
+        lora.read(file)
+    for expert, file in found.items():
+        try:
+            generator.pipeline.load_lora_weights(
+                file.parent, weight_name=file.name, load_into_transformer_2=expert == "low"
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise WeightsError(f"{file}: does not fit this model: {str(error).splitlines()[0]}") from None

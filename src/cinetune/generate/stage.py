@@ -16,6 +16,7 @@ from PIL import Image
 
 from cinetune import console
 from cinetune.adapters import lora
+from cinetune.adapters.reading import find_all
 from cinetune.files import sha256, write_aside, write_text
 from cinetune.footage.video_io import read_video, write_video
 from cinetune.generate.pipeline import Generator, load_pipeline, use_adapter
@@ -47,9 +48,11 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
         WeightsError: it has no adapter, or the adapter does not fit the model.
     """
     folder = run / "generate"
-    adapter = run / "train" / "best" / lora.FILE_NAME
-    lora.read(adapter)
-    digest = sha256(adapter)
+    adapter = run / "train" / "best"
+    files = find_all(adapter).values()
+    for file in files:
+        lora.read(file)
+    digest = " + ".join(sha256(file) for file in files)
     clips = [c for c in read_records(run / "footage" / "clips.jsonl", Clip) if c.split == "test"]
     jobs = list(_plan(clips, recipe, digest))
     _forget_other_plans(folder, {"adapter": digest, "recipe": recipe.id})

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cinetune import plugins
 from cinetune.errors import WeightsError
 from cinetune.models._checking import build_empty, read_config
 from cinetune.models._headers import read_json
@@ -24,7 +25,9 @@ def published(name: str) -> Path:
     """
     names = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())
     if name not in names:
-        raise WeightsError(f"no published config {name!r}; choose one of {', '.join(names)}")
+        raise WeightsError(
+            f"no published config {name!r}; choose one of {', '.join(names)}, or give a folder with model_index.json"
+        )
     return CONFIGS / name
 
 
@@ -34,6 +37,25 @@ def packaged() -> dict[str, Path]:
     for folder in sorted(f for f in CONFIGS.iterdir() if f.is_dir()):
         folders[folder.name] = folders[read_json(folder / "model_index.json")["_name_or_path"]] = folder
     return folders
+
+
+def shape_folder(name: str) -> Path:
+    """Return the folder that says the shape of a model: its configs, whether or not weights lie beside them.
+
+    Args:
+        name: a published config, the hub id of one, a built-in model, or a folder in diffusers layout.
+
+    Raises:
+        WeightsError: none of these; the message lists the published configs.
+    """
+    known = packaged()
+    if name in plugins.names("models"):
+        name = plugins.load("models", name).source
+    if name in known:
+        return known[name]
+    if (Path(name) / "model_index.json").is_file():
+        return Path(name)
+    return published(name)
 
 
 def random_part(

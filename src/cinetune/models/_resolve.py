@@ -6,15 +6,28 @@ from typing import Any
 from cinetune import plugins
 from cinetune.errors import WeightsError
 
+RANDOM = "random:"
+"""Before the name of a shape: random weights of it."""
+
 
 def find_model(name: str) -> Any:
     """Return the model called `name`: a plugin, a folder in diffusers layout, or a hub id `owner/name[@revision]`.
 
+    `random:` before a name, a hub id or a folder is a model of that shape with random weights, for measuring.
+
     Raises:
         PluginError: neither a built-in name, nor a folder, nor a hub id.
+        WeightsError: `random:` before a shape that is not here; the message lists those there are.
     """
     from cinetune.models._wan import WanModel
 
+    if name.startswith(RANDOM):
+        from cinetune.models._random import shape_folder
+        from cinetune.models._random_model import RandomModel
+
+        shape = name.removeprefix(RANDOM)
+        shape_folder(shape)  # an unknown one is refused now, not when its first part is built
+        return RandomModel(name=name, source=shape)
     if name in plugins.names("models") or (":" in name and not Path(name).is_dir()):
         return plugins.load("models", name)
     if Path(name).is_dir() or (name.partition("@")[0].count("/") == 1 and not name.startswith((".", "/"))):

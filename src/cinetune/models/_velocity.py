@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cinetune.models import _short_text
@@ -18,9 +18,19 @@ STEPS = 1000
 class Experts(nn.Module):
     """Wan2.2 A14B: one network for high noise, one for low. Named as the parts of the checkpoint are."""
 
-    def __init__(self, high: nn.Module, low: nn.Module) -> None:
+    def __init__(self, high: nn.Module, low: nn.Module, boundary: float) -> None:
+        """Take the networks and the noise level (0..1) from which up `high` works."""
         super().__init__()
         self.transformer, self.transformer_2 = high, low
+        self.boundary = boundary
+
+    def by_name(self) -> dict[str, nn.Module]:
+        """Return the networks as recipes and adapter files call them."""
+        return {"high": self.transformer, "low": self.transformer_2}
+
+    def high(self, sigma: Float[Tensor, " b"]) -> Bool[Tensor, " b"]:
+        """Return for which noise levels the network for high noise works; one at the boundary is high."""
+        return sigma * STEPS >= self.boundary * STEPS
 
 
 def velocity(
@@ -28,9 +38,8 @@ def velocity(
 ) -> Latents:
     """Return the estimate of noise - data for noisy latents at noise levels sigma."""
     if isinstance(network, Experts):
-        assert facts.boundary is not None
         out = torch.empty_like(latents, dtype=torch.float32)
-        high = sigma * STEPS >= facts.boundary * STEPS
+        high = network.high(sigma)
         for rows, expert in ((high, network.transformer), (~high, network.transformer_2)):
             if rows.any():
                 out[rows] = velocity(expert, facts, latents[rows], sigma[rows], condition.rows(rows))
@@ -59,7 +68,9 @@ def _forward(network: nn.Module, hidden: Tensor, timestep: Tensor, condition: Co
     any_network: Any = network
     _, across, down = any_network.config.patch_size
     tokens = hidden.shape[2] * (hidden.shape[3] // across) * (hidden.shape[4] // down)
-    if max(tokens, *condition.text_length) < _short_text.PADDED_LENGTH:
+    # Activations that are recomputed in the backward pass are so after `told` has ended.
+    again = any_network.gradient_checkpointing and torch.is_grad_enabled()
+    if max(tokens, *condition.text_length) < _short_text.PADDED_LENGTH and not again:
         told: contextlib.AbstractContextManager[None]
         text, bias = _short_text.shorten(condition.text, condition.text_length)
         told = _short_text.installed(any_network).told(condition.image.shape[1], bias)

@@ -91,7 +91,7 @@ class WanModel:
         )
 
     def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """Load the denoising network, frozen.
+        """Load the denoising network, or both of a model of two, frozen.
 
         Raises:
             WeightsError: the part is missing or damaged.
@@ -99,7 +99,8 @@ class WanModel:
         network: nn.Module = self._load(WanTransformer3DModel, "transformer", device, dtype)
         if self.facts.boundary is None:
             return network
-        return Experts(network, self._load(WanTransformer3DModel, "transformer_2", device, dtype))
+        low: nn.Module = self._load(WanTransformer3DModel, "transformer_2", device, dtype)
+        return Experts(network, low, self.facts.boundary)
 
     def velocity(
         self, network: nn.Module, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition

@@ -6,14 +6,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from cinetune import console
 from cinetune.adapters import lora
+from cinetune.adapters.reading import EXPERT_FILES
 from cinetune.errors import RecipeError, RunError
-from cinetune.files import sha256, write_text
+from cinetune.files import folder_aside, sha256, write_text
 from cinetune.models._contract import VideoModel
 from cinetune.models._velocity import Experts
 from cinetune.ops import flow
@@ -22,6 +24,7 @@ from cinetune.recipe import Train as Settings
 from cinetune.records import Clip, read_records
 from cinetune.train import checkpoint
 from cinetune.train.data import Cached, collate, indices, load_split, to_device
+from cinetune.train.levels import draw_levels
 from cinetune.train.validation import Validator
 
 
@@ -29,8 +32,8 @@ from cinetune.train.validation import Validator
 class Trained:
     """What a training run made."""
 
-    adapter: Path
-    """The best adapter, by held-out LPIPS."""
+    adapters: tuple[Path, ...]
+    """The files of the best adapter, by held-out LPIPS: one, or of a model of two experts one for each trained."""
     best_step: int
     steps: int
     stopped: str
@@ -43,8 +46,9 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
     Raises:
         RecordError: the run is not prepared.
         RunError: the checkpoint is damaged.
-        RecipeError: a model of two experts.
+        RecipeError: one expert is asked for of a model of one network.
     """
+    check_experts(recipe, model)
     folder, settings = run / "train", recipe.train
     clips = read_records(run / "footage" / "clips.jsonl", Clip)
     data = load_split(run / "footage", clips, "train")
@@ -53,12 +57,7 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
 
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     network = model.load_transformer(device, dtype)
-    if isinstance(network, Experts):
-        raise RecipeError(f"{recipe.model}: one adapter for two experts cannot be trained yet; choose a Wan2.1 model")
-    targets = model.adapter_targets(image_projections=recipe.lora.image_projections)
-    lora.inject(network, targets, rank=recipe.lora.rank, alpha=recipe.lora.alpha, seed=recipe.seed)
-    if settings.checkpointing:
-        network.enable_gradient_checkpointing()  # type: ignore[operator]
+    adapted = adapt(network, model, recipe)
     network.train()
     weights = lora.parameters(network)
     optimiser = torch.optim.AdamW(
@@ -79,7 +78,9 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
 
     def keep(best: bool) -> None:
         if best:
-            lora.save(folder / "best" / lora.FILE_NAME, network)
+            with folder_aside(folder / "best") as aside:  # the adapters of two experts belong together
+                for name, part in adapted.items():
+                    lora.save(aside / name, part)
         checkpoint.save(saved, progress, network, optimiser, generator)
 
     if progress.step == 0 and not progress.baseline:
@@ -109,7 +110,34 @@ def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device)
             # 3. save, together with what the validation decided
             if validated or progress.step % settings.save_every == 0:
                 keep(better)
-    return _finish(folder, recipe, progress, sum(w.numel() for w in weights))
+    return _finish(folder, list(adapted), recipe, progress, sum(w.numel() for w in weights))
+
+
+def check_experts(recipe: Recipe, model: VideoModel) -> None:
+    """Raise RecipeError where the recipe wants an adapter on one expert and the model has no two."""
+    any_model: Any = model
+    if recipe.lora.experts != "both" and any_model.facts.boundary is None:
+        raise RecipeError(
+            f"lora.experts = {recipe.lora.experts!r}: {recipe.model} has one network; leave the field out"
+        )
+
+
+def adapt(network: nn.Module, model: VideoModel, recipe: Recipe) -> dict[str, nn.Module]:
+    """Put a fresh adapter on the networks that the recipe names and return these by the name of the adapter's file.
+
+    Each expert has a seed of its own, the same whether or not the other is trained too.
+    """
+    parts = {lora.FILE_NAME: (network, 0)}
+    if isinstance(network, Experts):
+        wanted = EXPERT_FILES if recipe.lora.experts == "both" else [recipe.lora.experts]
+        named = enumerate(network.by_name().items())
+        parts = {EXPERT_FILES[name]: (part, number) for number, (name, part) in named if name in wanted}
+    targets = model.adapter_targets(image_projections=recipe.lora.image_projections)
+    for part, number in parts.values():
+        lora.inject(part, targets, rank=recipe.lora.rank, alpha=recipe.lora.alpha, seed=recipe.seed + number)
+        if recipe.train.checkpointing:
+            part.enable_gradient_checkpointing()  # type: ignore[operator]
+    return {name: part for name, (part, _) in parts.items()}
 
 
 def update(
@@ -123,6 +151,9 @@ def update(
     device: torch.device,
 ) -> tuple[float, list[float]]:
     """Do one optimiser update over all micro-batches; moves `progress.position`.
+
+    Each clip goes through the expert that its noise level belongs to. An expert that no clip of the step went to has
+    no gradient at all (None, not zero): AdamW leaves its weights, its averages and its count of steps as they were.
 
     Returns:
         the mean loss, and the noise level of every clip that it was taken at.
@@ -139,8 +170,7 @@ def update(
         latents, condition = collate(data, pick, drop[0] < settings.caption_dropout, drop[1] < settings.image_dropout)
         # 2. noise: the same draws on every device
         noise = torch.randn(latents.shape, generator=generator)
-        sigma = flow.sample_sigma(settings.batch, generator=generator, density=settings.sigma_density)
-        sigma = flow.shift_sigma(sigma, settings.shift)
+        sigma = draw_levels(settings, network, recipe.lora.experts, generator=generator)
         noisy, target = flow.interpolate(latents, noise, sigma), flow.velocity(latents, noise)
         # 3. loss in fp32 over all latent frames
         predicted = model.velocity(network, noisy.to(device), sigma.to(device), to_device(condition, device))
@@ -192,17 +222,19 @@ def _judge(
     return better
 
 
-def _finish(folder: Path, recipe: Recipe, progress: checkpoint.Progress, parameters: int) -> Trained:
-    adapter = folder / "best" / lora.FILE_NAME
+def _finish(folder: Path, names: list[str], recipe: Recipe, progress: checkpoint.Progress, parameters: int) -> Trained:
+    files = tuple(folder / "best" / name for name in names)
     summary = {
         "steps": progress.step, "best_step": progress.best_step, "stopped": progress.stopped,
         "seconds": round(progress.seconds, 1), "parameters": parameters, "rank": recipe.lora.rank,
-        "alpha": recipe.lora.alpha, "adapter": f"best/{lora.FILE_NAME}", "adapter_sha256": sha256(adapter),
+        "alpha": recipe.lora.alpha, "adapter": " + ".join(f"best/{name}" for name in names),
+        "adapter_sha256": " + ".join(sha256(file) for file in files),
     }  # fmt: skip
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     why = "the plateau" if progress.stopped == "plateau" else "the last step"
-    console.done(f"train: stopped at {why} ({progress.step} steps), best at step {progress.best_step}: {adapter}")
-    return Trained(adapter, progress.best_step, progress.step, progress.stopped)
+    console.done(f"train: stopped at {why} ({progress.step} steps), best at step {progress.best_step}: "
+                 + " and ".join(map(str, files)))  # fmt: skip
+    return Trained(files, progress.best_step, progress.step, progress.stopped)
 
 
 def _append(path: Path, row: Mapping[str, object]) -> None:
