@@ -8,6 +8,9 @@ import typer
 
 def doctor(
     model: Annotated[str, typer.Option("--model", help="nano, wan, a folder, a hub id, or a config.json.")] = "wan",
+    weights: Annotated[
+        Literal["stored", "random"], typer.Option("--weights", help="random: the shape alone, nothing is downloaded.")
+    ] = "stored",
     gpu: Annotated[str | None, typer.Option("--gpu", help="Name of a GPU; default: the one found here.")] = None,
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="How many of them.")] = 1,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Of one clip, 4n + 1.")] = 33,
@@ -35,14 +38,21 @@ def doctor(
     vae_factor: Annotated[
         int | None, typer.Option("--vae-factor", help="Pixels of one latent, for a bare config.json.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run one forward pass and one LoRA step here, and compare.")
+    ] = False,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Timed runs of each; the median counts.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of random weights, adapter and inputs.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="To measure on: auto, cpu, cuda or cuda:N.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything there.")] = None,
 ) -> None:
-    """Say what fits this machine, and how fast it will be, from config files alone."""
+    """Say what fits this machine, and how fast it will be, from config files alone; --measure tries it."""
     from cinetune.doctor.doctor import doctor as diagnose
 
     diagnose(
         model, gpu=gpu, gpus=gpus, frames=frames, height=height, width=width, batch=batch, rank=rank, targets=targets,
         image_projections=image_projections, full=full, checkpointing=checkpointing, steps=steps, guidance=guidance,
         share=share, calibrate=calibrate, claim=claim, vae_factor=vae_factor, json_file=json_file,
-        precision=precision, encoders=encoders,
+        precision=precision, encoders=encoders, weights=weights, measure=measure, repeats=repeats, seed=seed,
+        device=device,
     )  # fmt: skip

@@ -11,7 +11,8 @@ from cinetune.errors import RunError
     ("said", "meant"),
     [
         ("A100-80GB", "A100-80GB"), ("NVIDIA A100-SXM4-40GB", "A100-40GB"), ("h100", "H100-SXM"),
-        ("NVIDIA H100 80GB HBM3", "H100-SXM"), ("NVIDIA H200", "H200"), ("RTX 4090", "RTX-4090"),
+        ("NVIDIA H100 80GB HBM3", "H100-SXM"), ("NVIDIA H100 PCIe", "H100-PCIe"), ("H100-PCIe", "H100-PCIe"),
+        ("NVIDIA A100-PCIE-40GB", "A100-40GB"), ("NVIDIA H200", "H200"), ("RTX 4090", "RTX-4090"),
         ("NVIDIA GeForce RTX 5090", "RTX-5090"), ("l40s", "L40S"), ("NVIDIA B200", "B200"),
     ],
 )  # fmt: skip
@@ -53,13 +54,16 @@ def test_the_gpu_of_the_machine_has_its_own_memory(
     assert found.memory == pytest.approx(gib)
 
 
-def test_a_gpu_that_the_table_does_not_know_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = SimpleNamespace(name="Quadro P400", total_memory=2 * 2**30)
+@pytest.mark.parametrize(
+    "name", ["Quadro P400", "NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA H100 NVL", "NVIDIA GeForce RTX 5090 D"]
+)
+def test_a_gpu_that_the_table_does_not_know_has_no_peak(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(name=name, total_memory=2 * 2**30)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     found = detect()
     assert found is not None
-    assert (found.name, found.tflops, found.memory) == ("Quadro P400", None, 2.0)
+    assert (found.name, found.tflops, found.memory) == (name, None, 2.0)
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

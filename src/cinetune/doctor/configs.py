@@ -7,18 +7,17 @@ from json import JSONDecodeError, loads
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cinetune.errors import WeightsError
-from cinetune.models._random import packaged
-from cinetune.models._resolve import find_model
-from cinetune.ops.flops import Sizes, parameters, read_sizes
+from cinetune.models._checking import build_empty, read_config
+from cinetune.models._random import packaged, shape_folder
+from cinetune.models._resolve import RANDOM, find_model
+from cinetune.ops.flops import CLIP_TOKENS, Sizes, parameters, read_sizes
 
 CONFIGS = ("model_index.json", "*/config.json")
 PUBLISHED = {"text encoder": 5_680_910_336, "image encoder": 630_766_080}
 """Parameters of UMT5-XXL's encoder and of CLIP ViT-H/14's image half, with which every Wan model is published.
 
-Source: counted on the meta device from the configs of google/umt5-xxl and of Wan2.1's image_encoder.
+Where they are not to be read. Source: models/configs, counted on the meta device.
 """
 
 
@@ -42,6 +41,10 @@ class Described:
     """Bytes of weights already in the folder."""
     free_disk: int
     """Bytes free where the weights are, or would be downloaded to."""
+    image_tokens: int = CLIP_TOKENS
+    """Tokens of one picture from the image encoder."""
+    experts: int = 1
+    """Networks that share the work by noise level; two in Wan2.2 A14B."""
 
     @property
     def parameters(self) -> int:
@@ -54,8 +57,8 @@ def describe_model(given: str, spatial: int | None = None) -> Described:
 
     Args:
         given: a name (of a model, or of a published one such as wan2.1-i2v-14b-720p), a folder in diffusers layout, a
-            hub id (only its configs are downloaded, and none where the package has them), or the path of a
-            transformer's config.json.
+            hub id (only its configs are downloaded, and none where the package has them), the path of a transformer's
+            config.json, or `random:` and a shape that is here.
         spatial: pixels of one latent along a side, for a bare config.json; by default 8.
 
     Raises:
@@ -66,9 +69,7 @@ def describe_model(given: str, spatial: int | None = None) -> Described:
     if path.is_file():
         sizes, folder, name = read_sizes(_read(path), given), None, path.resolve().parent.name
     else:
-        known = packaged()
-        name, source = (given, given) if given in known else _named(given)
-        folder = known.get(source) or _folder(source)
+        name, folder = _place(given)
         config = folder / "transformer" / "config.json"
         sizes = read_sizes(_read(config), str(config))
     assumed: list[str] = []
@@ -77,15 +78,21 @@ def describe_model(given: str, spatial: int | None = None) -> Described:
         vae, assumed = {}, ["the VAE of Wan2.1 (no vae/config.json here)"]
     elif vae is None:
         assumed.append("nothing about the VAE (no vae/config.json here): its time and memory are left out")
-    encoders = {}
+    encoders, image_tokens = {}, CLIP_TOKENS
     for title, part in (("text encoder", "text_encoder"), ("image encoder", "image_encoder")):
         if title == "image encoder" and not sizes.image_dim:
             continue
         found = _optional(folder, part)
-        encoders[title] = _encoder_parameters(part, found) if found is not None else PUBLISHED[title]
-        if found is None:
+        if folder and found is not None:
+            built = _build(part, folder / part)
+            encoders[title] = sum(weight.numel() for weight in built.parameters())
+            if part == "image_encoder":
+                image_tokens = (built.config.image_size // built.config.patch_size) ** 2 + 1
+        else:
+            encoders[title] = PUBLISHED[title]
             assumed.append(f"the published {title} of {PUBLISHED[title] / 1e9:.2f} B (no {part}/config.json here)")
-    if folder and (folder / "transformer_2").is_dir():
+    experts = 2 if folder and (folder / "transformer_2").is_dir() else 1
+    if experts > 1:
         assumed.append("one of the two experts on the GPU at a time, the other in host memory")
     index = folder / "model_index.json" if folder else None
     return Described(
@@ -99,12 +106,20 @@ def describe_model(given: str, spatial: int | None = None) -> Described:
         assumed=tuple(assumed),
         on_disk=sum(file.stat().st_size for file in folder.rglob("*.safetensors")) if folder else 0,
         free_disk=shutil.disk_usage(folder or path.resolve().parent).free,
+        image_tokens=image_tokens,
+        experts=experts,
     )
 
 
-def _named(given: str) -> tuple[str, str]:
+def _place(given: str) -> tuple[str, Path]:
+    """The name of a model and the folder of its configs."""
+    known = packaged()
+    if given.startswith(RANDOM):
+        return given, shape_folder(given.removeprefix(RANDOM))
+    if given in known:
+        return given, known[given]
     model = find_model(given)
-    return model.name, model.source
+    return model.name, known.get(model.source) or _folder(model.source)
 
 
 def _folder(source: str) -> Path:
@@ -139,12 +154,9 @@ def _read(file: Path) -> dict[str, Any]:
     return config
 
 
-def _encoder_parameters(part: str, config: dict[str, Any]) -> int:
-    from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+def _build(part: str, folder: Path) -> Any:
+    """An encoder without weights."""
+    from transformers import CLIPVisionModel, UMT5EncoderModel
 
-    with torch.device("meta"):
-        if part == "text_encoder":
-            module: torch.nn.Module = UMT5EncoderModel(UMT5Config(**config))
-        else:
-            module = CLIPVisionModel(CLIPVisionConfig(**config))
-    return sum(weight.numel() for weight in module.parameters())
+    cls = UMT5EncoderModel if part == "text_encoder" else CLIPVisionModel
+    return build_empty(cls, read_config(cls, folder), str(folder / "config.json"))

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from cinetune.doctor.configs import Described
 from cinetune.doctor.vae import VaeCost
 from cinetune.errors import RecipeError
-from cinetune.ops.flops import CLIP_TOKENS, Linear, Shape
+from cinetune.ops.flops import Linear, Shape
 from cinetune.ops.memory import CUDA_CONTEXT, FP32, Precision, Setup, Terms, forward_memory, training_memory
 
 VALIDATION_LEVELS = 9
@@ -70,13 +70,21 @@ def shape(model: Described, plan: Plan, batch: int) -> Shape:
     """Return what is put through the network; a first-and-last-frame network has a position for every image token."""
     return Shape(
         plan.frames, plan.height, plan.width, batch, temporal=model.temporal, spatial=model.spatial,
-        time_per_token=model.time_per_token, image_tokens=model.sizes.pos_embed_seq_len or CLIP_TOKENS,
+        time_per_token=model.time_per_token, image_tokens=model.sizes.pos_embed_seq_len or model.image_tokens,
+    )  # fmt: skip
+
+
+def setup_of(plan: Plan) -> Setup:
+    """Return how the network is held and trained."""
+    return Setup(
+        precision=plan.precision, layers=plan.layers, rank=plan.rank, checkpointing=plan.checkpointing,
+        shards=plan.shards, ulysses=plan.ulysses, offload=plan.offload,
     )  # fmt: skip
 
 
 def train_peak(model: Described, plan: Plan, vae: VaeCost | None) -> Peak:
     """Return the peak of training: the step itself, or a validation between two steps."""
-    setup, extra = _setup(plan), _resident(model, plan, vae)
+    setup, extra = setup_of(plan), _resident(model, plan, vae)
     step = training_memory(model.sizes, shape(model, plan, plan.batch), setup)
     levels, videos = (1, 1) if plan.one_by_one else (VALIDATION_LEVELS, VALIDATION_VIDEOS)
     asleep = {name: step[name] for name in ("AdamW states",) if name in step}
@@ -89,7 +97,7 @@ def train_peak(model: Described, plan: Plan, vae: VaeCost | None) -> Peak:
 
 def generate_peak(model: Described, plan: Plan, vae: VaeCost | None) -> Peak:
     """Return the peak of making one video: encoding, denoising or decoding."""
-    setup, extra = _setup(replace(plan, layers=plan.layers or ())), _resident(model, plan, vae)
+    setup, extra = setup_of(replace(plan, layers=plan.layers or ())), _resident(model, plan, vae)
     denoise = forward_memory(model.sizes, shape(model, plan, 1), setup)
     moments = {"denoising": {**denoise, **extra}}
     if vae:
@@ -162,13 +170,6 @@ def _ladder(plan: Plan, work: str, degrees: list[int]) -> list[Rung]:
         both = {**shards, "ulysses": degree}
         ladder.append(Rung(f"FSDP2 and Ulysses over {degree} GPUs", both, alone=True, many=True))
     return ladder
-
-
-def _setup(plan: Plan) -> Setup:
-    return Setup(
-        precision=plan.precision, layers=plan.layers, rank=plan.rank, checkpointing=plan.checkpointing,
-        shards=plan.shards, ulysses=plan.ulysses, offload=plan.offload,
-    )  # fmt: skip
 
 
 def _resident(model: Described, plan: Plan, vae: VaeCost | None) -> Terms:

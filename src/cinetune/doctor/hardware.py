@@ -25,13 +25,23 @@ class Gpu:
 GPUS = (
     Gpu("A100-40GB", 40.0, 312.0, 1555.0, "NVIDIA A100 data sheet, SXM4 40 GB"),
     Gpu("A100-80GB", 80.0, 312.0, 2039.0, "NVIDIA A100 data sheet, SXM4 80 GB"),
-    Gpu("H100-SXM", 79.6, 989.4, 3350.0, "NVIDIA H100 data sheet, SXM5; half of the figure with sparsity"),
-    Gpu("H200", 140.4, 989.4, 4800.0, "NVIDIA H200 data sheet, SXM; half of the figure with sparsity"),
-    Gpu("B200", 179.0, 2250.0, 8000.0, "NVIDIA HGX B200 data sheet, an eighth of eight GPUs, dense, 1000 W"),
-    Gpu("L40S", 45.0, 362.1, 864.0, "NVIDIA L40S data sheet, without sparsity"),
+    Gpu("H100-SXM", 79.6, 989.4, 3350.0, "NVIDIA H100 data sheet, SXM5; half of 1978.9 with sparsity"),
+    Gpu("H100-PCIe", 79.6, 756.5, 2000.0, "NVIDIA H100 data sheet, PCIe; half of 1513 with sparsity"),
+    Gpu("H200", 140.4, 989.4, 4800.0, "NVIDIA H200 data sheet, SXM; half of 1978.9 with sparsity"),
+    Gpu("B200", 179.0, 2250.0, 7700.0, "NVIDIA Blackwell data sheet, one GPU of HGX B200; half of 4500 with sparsity"),
+    Gpu("L40S", 45.0, 362.05, 864.0, "NVIDIA L40S data sheet, without sparsity"),
     Gpu("RTX-4090", 24.0, 165.2, 1008.0, "NVIDIA Ada GPU architecture paper, table of the RTX 4090, dense"),
     Gpu("RTX-5090", 31.8, 209.5, 1792.0, "NVIDIA RTX Blackwell GPU architecture paper, table of the RTX 5090, dense"),
 )
+"""The vendor's own pages were out of reach; the figures were compared with these, which repeat or cite them. A100,
+H100, H200, B200: glennklockwood.com/garden/processors. Both H100: archive-lib.hpctech.co.jp/gpuproduct/
+nvidia-h100.html. B200's 7.7 TB/s: zdszero.github.io, table of NVIDIA's Blackwell data sheet. L40S: shops that print its
+data sheet, where 362.05 stands beside 733 with sparsity. RTX 4090: hmc-tech.com; RTX 5090: codesota.com; both are 512
+operations a clock of each multiprocessor at the boost clock. Memory as `nvidia-smi` shows it, in MiB: 40960, 81920,
+81559 (both H100), 143771, 183359, 46068, 24564, 32607 (modal-labs/modal-client#2797 and public logs).
+"""
+OTHER = {"laptop", "mobile", "max", "nvl", "d", "super"}
+"""Words in the name of a GPU that make it another one, whose peak is not here."""
 
 
 def find_gpu(name: str) -> Gpu:
@@ -42,7 +52,7 @@ def find_gpu(name: str) -> Gpu:
     """
     words = set(_plain(name).split())
     exact = [gpu for gpu in GPUS if _plain(gpu.name) == _plain(name)]
-    found = exact or [gpu for gpu in GPUS if _words(gpu) <= words]
+    found = exact or _matches(words)
     if len(found) == 1:
         return found[0]
     known = {_plain(gpu.name): gpu.name for gpu in GPUS}
@@ -51,17 +61,26 @@ def find_gpu(name: str) -> Gpu:
     raise RunError(f"--gpu {name}: not in the table of GPUs; did you mean {' or '.join(close)}?")
 
 
-def detect() -> Gpu | None:
-    """Return the first CUDA GPU of this machine, with its true memory; None where there is none."""
+def detect(number: int = 0) -> Gpu | None:
+    """Return a CUDA GPU of this machine, with its true memory; None where there is none."""
     if not torch.cuda.is_available():
         return None
-    found = torch.cuda.get_device_properties(0)
+    found = torch.cuda.get_device_properties(number)
     memory = found.total_memory / 2**30
-    matches = [gpu for gpu in GPUS if _words(gpu) <= set(_plain(found.name).split())]
+    matches = _matches(set(_plain(found.name).split()))
     if not matches:
         return Gpu(found.name, memory, None, None, "torch.cuda")
     nearest = min(matches, key=lambda gpu: abs(gpu.memory - memory))
     return Gpu(nearest.name, memory, nearest.tflops, nearest.bandwidth, nearest.source)
+
+
+def _matches(words: set[str]) -> list[Gpu]:
+    """The GPUs that a name's words make out, those of most words: "H100 PCIe" is not the SXM form."""
+    if words & OTHER:
+        return []
+    found = [gpu for gpu in GPUS if _words(gpu) <= words]
+    most = max((len(_words(gpu)) for gpu in found), default=0)
+    return [gpu for gpu in found if len(_words(gpu)) == most]
 
 
 def _words(gpu: Gpu) -> set[str]:

@@ -11,6 +11,7 @@ from cinetune.doctor.estimate import Peak, Step
 
 if TYPE_CHECKING:
     from cinetune.doctor.doctor import Diagnosis, OnGpu
+    from cinetune.doctor.measure import Measured
 
 BAR = 40
 """Characters of the longest bar."""
@@ -46,6 +47,8 @@ def show(diagnosis: "Diagnosis", console: Console) -> None:
     else:
         console.print("\nno CUDA GPU here and none named with --gpu; on these it would be", highlight=False)
         _table(diagnosis, console)
+    if diagnosis.measured:
+        _measured(diagnosis.measured, console)
     if diagnosis.claim:
         console.print(f"\nclaim: {diagnosis.claim.text}", markup=False, highlight=False)
     console.print("\nmemory and times are estimates; docs: will-it-fit", style="dim", highlight=False)
@@ -54,6 +57,11 @@ def show(diagnosis: "Diagnosis", console: Console) -> None:
 def gib(size: float) -> str:
     """Return bytes as GiB."""
     return f"{size / 2**30:.1f} GiB"
+
+
+def _bytes(size: int) -> str:
+    """Bytes as GiB, or those of a miniature as MiB."""
+    return gib(size) if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def seconds(value: float | None) -> str:
@@ -150,6 +158,31 @@ def _verdict(fits: bool, advice: list[Step], memory: float) -> str:
         return "fits"
     reached = bool(advice) and advice[-1].peak.fits(memory)
     return f"with {len(advice)} changes" if reached else "does not fit"
+
+
+def _measured(measured: "Measured", console: Console) -> None:
+    """What was measured beside what was expected."""
+    what = f"{measured.weights} weights, built in {measured.build_seconds:.1f} s"
+    console.print(f"\nmeasured on {measured.device}: {what}", markup=False, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for column in ("measured", "expected", "ratio", "TFLOP/s", "of the peak"):
+        table.add_column(column, justify="right")
+    table.add_row("weights", _bytes(measured.network), _bytes(measured.network_expected),
+                  f"{measured.network / measured.network_expected:.2f}")  # fmt: skip
+    for name, work in (("forward pass", measured.forward), ("training step", measured.step)):
+        ratios = {key: "-" if ratio is None else f"{ratio:.2f}" for key, ratio in work.ratios().items()}
+        share = "-" if work.share is None else f"{work.share:.0%}"
+        table.add_row(name, f"{work.seconds:.3g} s", seconds(work.seconds_expected), ratios["seconds"],
+                      f"{work.tflops:.3g}", share)  # fmt: skip
+        table.add_row("  tensors", _bytes(work.tensors), _bytes(work.tensors_expected), ratios["tensors"])
+        if work.in_use is not None:
+            table.add_row("  GPU memory in use", _bytes(work.in_use), _bytes(work.in_use_expected), ratios["in_use"])
+    console.print(table, markup=False, highlight=False)
+    if measured.resident is not None:
+        text = f"peak resident memory of the whole process, libraries included: {_bytes(measured.resident)}"
+        console.print(text, markup=False, highlight=False)
+    console.print("the step is expected at the rate of the forward pass", style="dim", highlight=False)
 
 
 def _flop(count: int) -> str:

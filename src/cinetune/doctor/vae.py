@@ -7,9 +7,10 @@ small countings give both.
 
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from inspect import Parameter, signature
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -40,7 +41,10 @@ class VaeCost:
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of tensors alive that were made inside it, and their peak; works on the meta device too."""
+    """Counts the bytes of tensors alive that were made inside it, or given to `hold`, and their peak.
+
+    Works on the meta device too.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -52,15 +56,21 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         given = {t.untyped_storage()._cdata for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)}
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_iter(out):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                key, size = storage._cdata, storage.nbytes()
-                if key not in self.seen and key not in given:
-                    self.seen[key] = weakref.ref(storage, self._forget(key, size))
-                    self.now += size
-        self.peak = max(self.peak, self.now)
+        self._count((t for t in tree_iter(out) if isinstance(t, Tensor)), given)
         return out
+
+    def hold(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that were made before, until they are gone."""
+        self._count(tensors, set())
+
+    def _count(self, tensors: Iterable[Tensor], given: set[int]) -> None:
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self.seen and key not in given:
+                self.seen[key] = weakref.ref(storage, self._forget(key, size))
+                self.now += size
+        self.peak = max(self.peak, self.now)
 
     def _forget(self, key: int, size: int) -> Callable[[object], None]:
         def gone(_: object) -> None:
@@ -72,7 +82,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def count_vae(config: Mapping[str, Any], frames: int, height: int, width: int) -> VaeCost:
     """Return the cost for one video; `config` holds the arguments of `AutoencoderKLWan` ({}: the published Wan2.1)."""
-    counted = _count(json.dumps(dict(config), sort_keys=True))
+    from diffusers import AutoencoderKLWan
+
+    usual = {name: field.default for name, field in signature(AutoencoderKLWan.__init__).parameters.items()}
+    differs = {name: value for name, value in config.items() if name in usual and not _same(value, usual[name])}
+    counted = _count(json.dumps(differs, sort_keys=True))  # a config written out in full is counted once all the same
     factor, temporal, small = counted.spatial, counted.temporal, counted.small
     latents, area = (frames - 1) // temporal + 1, height * width // factor**2
 
@@ -93,6 +107,11 @@ def count_vae(config: Mapping[str, Any], frames: int, height: int, width: int) -
         decode_bytes=peak(area),
         tiled_bytes=min(peak(area), peak(min(area, (TILE // factor) ** 2)) + 3 * output),
     )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values of a config are alike, whose lists may be tuples."""
+    return json.dumps(a) == json.dumps(b) if b is not Parameter.empty else False
 
 
 class _Counted(NamedTuple):
