@@ -4,7 +4,9 @@ import math
 
 from cinetune.records import Result
 
-ACRONYMS = frozenset({"clip", "dino", "fid", "fvd", "kid", "lpips", "psnr", "ssim"})
+ACRONYMS = frozenset({"clip", "cmmd", "dino", "dists", "fid", "fvd", "kid", "kvd", "lpips", "psnr", "ssim", "vgg"})
+PROPER = {"jedi": "JEDi", "rlpips": "R-LPIPS", "stylegan": "StyleGAN", "v": "V", "videogpt": "VideoGPT"}
+"""Words with a spelling of their own."""
 
 
 def label(metric: str) -> str:
@@ -13,7 +15,7 @@ def label(metric: str) -> str:
     A metric from outside the package is called `module:OBJECT`; it keeps the name after the colon.
     """
     words = metric.rpartition(":")[2].lower().split("_")
-    return " ".join(word.upper() if word in ACRONYMS else word for word in words)
+    return " ".join(word.upper() if word in ACRONYMS else PROPER.get(word, word) for word in words)
 
 
 def decimals(low: float, high: float) -> int:

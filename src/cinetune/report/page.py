@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cinetune.files import folder_aside, write_text
 from cinetune.report.comparison import compare
+from cinetune.report.evaluation_cards import cards
 from cinetune.report.media import MediaFolder
 from cinetune.report.numerals import percent
 from cinetune.report.plots import loss_svg, lpips_svg, sigma_svg
@@ -54,6 +55,37 @@ def render(run: RunFiles, media: MediaFolder, progress: Progress | None = None) 
     takes = held_out_takes(run, comparison, media, step)
     showcase = showcase_takes(run, media, step)
     films = {shot.film: shot.film_sha256 for shot in run.shots}
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            run=run,
+            facts=facts(run),
+            films=films,
+            claim=claim(run.results),
+            evidence=evidence(run.results),
+            caveats=caveats(run.results),
+            comparison=comparison,
+            takes=takes,
+            dots=dots(comparison),
+            showcase=showcase,
+            table=tabulate(run.results),
+            cards=cards(run.results),
+            level=percent(run.results[0].level) if run.results else "",
+            training_strips=training_strips(run, media),
+            training=training_words(run),
+            loss_svg=loss_svg(run),
+            lpips_svg=lpips_svg(run),
+            sigma_svg=sigma_svg(run),
+            recipe_toml=toml(run.recipe),
+            command=run.environment.get("command", ""),
+            again=again(list(films)),
+        )
+    )
+
+
+def templates() -> Environment:
+    """Return what pages are made with: everything escaped, an unknown name is an error."""
     environment = Environment(
         loader=PackageLoader("cinetune.report"),
         autoescape=True,
@@ -62,28 +94,8 @@ def render(run: RunFiles, media: MediaFolder, progress: Progress | None = None) 
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
-    return environment.get_template("page.html").render(
-        run=run,
-        facts=facts(run),
-        films=films,
-        claim=claim(run.results),
-        evidence=evidence(run.results),
-        caveats=caveats(run.results),
-        comparison=comparison,
-        takes=takes,
-        dots=dots(comparison),
-        showcase=showcase,
-        table=tabulate(run.results),
-        level=percent(run.results[0].level) if run.results else "",
-        training_strips=training_strips(run, media),
-        training=training_words(run),
-        loss_svg=loss_svg(run),
-        lpips_svg=lpips_svg(run),
-        sigma_svg=sigma_svg(run),
-        recipe_toml=toml(run.recipe),
-        command=run.environment.get("command", ""),
-        again=again(list(films)),
-    )
+    environment.filters["anchor"] = anchor
+    return environment
 
 
 def facts(run: RunFiles) -> dict[str, str]:
@@ -149,3 +161,8 @@ def typeset(text: str) -> str:
     """Return text with true arrows, minus and multiplication signs and narrow spaces for typewriter ones."""
     text = text.replace("->", "→").replace(" x ", " \u00d7 ").replace(" %", "\u202f%")
     return re.sub(r"(?<![\w-])-(?=\d)", "\u2212", text)
+
+
+def anchor(name: str) -> str:
+    """Return a name as the id of an element: letters, digits and hyphens."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")

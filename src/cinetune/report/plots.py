@@ -131,14 +131,14 @@ def smooth(values: Float[np.ndarray, " n"], span: int = 25) -> Float[np.ndarray,
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
-def svg(name: str, draw: Callable[["Axes"], None], along: str = "step") -> str:
+def svg(name: str, draw: Callable[["Axes"], None], along: str = "step", size: tuple[float, float] = SIZE) -> str:
     """Return a figure as an SVG element for the inside of a page: same input, same bytes."""
     import matplotlib  # here, because loading it may write a font cache
     from matplotlib.figure import Figure
 
     salt = f"cinetune-{name}"  # else the ids inside differ from run to run
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 10}):
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         axes.set_xlabel(along)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cinetune.errors import RecordError, RunError
 from cinetune.records import Clip, Result, Sample, Score, Shot, read_records
+from cinetune.report.evaluation_files import read_results
 
 STAGES = {
     "recipe.json": "cinetune run FILM... --out {run}",
@@ -88,7 +89,7 @@ def read_run(folder: Path) -> RunFiles:
         training=_object(folder / "train" / "summary.json"),
         samples=read_records(folder / "generate" / "samples.jsonl", Sample),
         showcase=read_records(showcase, Sample) if showcase.is_file() else [],
-        results=_results(folder / "evaluate" / "results.json"),
+        results=read_results(folder / "evaluate" / "results.json")[1],
         scores=read_records(folder / "evaluate" / "scores.jsonl", Score),
     )
 
@@ -123,14 +124,3 @@ def _validation(folder: Path, line: dict[str, Any]) -> Validation:
     except KeyError as error:
         where = folder / "train" / "validations.jsonl"
         raise RecordError(f"{where}: step {line['step']} has no {error}; train again") from None
-
-
-def _results(path: Path) -> list[Result]:
-    try:
-        results = [Result(**tree) for tree in _object(path)["results"]]
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not a list of results ({error}); run `cinetune evaluate` again") from None
-    known = Result.__dataclass_fields__["schema"].default
-    if any(r.schema != known for r in results):
-        raise RecordError(f"{path}: results of another schema, this version reads {known}")
-    return results

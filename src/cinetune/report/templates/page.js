@@ -2,7 +2,7 @@
 (() => {
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const everything = document.getElementById("everything");
-  const takes = [...document.querySelectorAll(".take")].map(setUp);
+  const takes = [];
 
   // A browser allows only so many videos at once: those far from the window are let go.
   const near = new IntersectionObserver((entries) => entries.forEach((e) => {
@@ -14,13 +14,20 @@
     take.visible = e.isIntersecting;
     take.update();
   }), { threshold: 0.2 });
-  takes.forEach((t) => { near.observe(t.element); seen.observe(t.element); });
+  add(document);
+  document.addEventListener("takes", (e) => add(e.target)); // takes that came later
 
-  everything.parentElement.hidden = takes.length === 0;
   everything.addEventListener("click", () => {
     const wanted = !anyWanted();
     takes.forEach((t) => { t.wanted = wanted; t.update(); });
   });
+
+  function add(root) {
+    const found = [...root.querySelectorAll(".take")].map(setUp);
+    takes.push(...found);
+    found.forEach((t) => { near.observe(t.element); seen.observe(t.element); });
+    everything.parentElement.hidden = takes.length === 0;
+  }
 
   function setUp(element) {
     const videos = [...element.querySelectorAll("video")];
@@ -78,7 +85,8 @@
       const t = leader.currentTime;
       if (t < 0.15 || t > leader.duration - 0.15) return; // about to loop: nothing to compare with
       videos.slice(1).forEach((v) => {
-        if (!v.seeking && Math.abs(v.currentTime - t) > 1.5 / fps) v.currentTime = t;
+        const alike = Math.abs(v.duration - leader.duration) < 0.15; // else it goes its own way
+        if (alike && !v.seeking && Math.abs(v.currentTime - t) > 1.5 / fps) v.currentTime = t;
       });
     });
     return take;
