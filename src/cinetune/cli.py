@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from cinetune import __version__, cli_adapter, cli_doctor, console
+from cinetune import __version__, cli_adapter, cli_doctor, cli_evaluate, console
 from cinetune.errors import CinetuneError, RecipeError
 from cinetune.recipe import Recipe, load_recipe, presets
 
@@ -24,6 +23,7 @@ nano = typer.Typer(help="The embedded miniature.", no_args_is_help=True, rich_ma
 app.add_typer(nano, name="nano")
 app.add_typer(cli_adapter.app, name="adapter")
 app.command("doctor")(cli_doctor.doctor)
+app.command("evaluate")(cli_evaluate.evaluate)
 
 Films = Annotated[list[Path], typer.Argument(help="Film files, folders of them, or patterns.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, as made by run or prepare.")]
@@ -34,10 +34,11 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of the first film>.")]
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         console.done(f"cinetune {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -113,37 +114,6 @@ def generate(run_folder: RunFolder, device: Device = "auto") -> None:
     recipe, model = stages.reopen(run_folder)
     with locked(run_folder):
         make(run_folder, recipe, model, device=pick_device(device))
-
-
-@app.command()
-def evaluate(
-    generated: Annotated[Path, typer.Argument(help="A run folder, or a folder or file of generated videos.")],
-    reference: Annotated[Path | None, typer.Option("--reference", help="Real videos: a folder or a file.")] = None,
-    prompts: Annotated[Path | None, typer.Option("--prompts", help="Text file of captions, by name or line.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Where results go; default evaluation/.")] = None,
-    metrics: Annotated[str | None, typer.Option("--metrics", help="Names separated by commas.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling.")] = 0,
-    device: Device = "auto",
-) -> None:
-    """Measure a run, or any generated videos against real ones: every metric with its interval."""
-    from cinetune import run as stages
-    from cinetune.devices import pick_device
-    from cinetune.evaluate.evaluator import evaluate_folders
-    from cinetune.evaluate.table import print_table
-    from cinetune.runs import locked
-
-    if reference is None:
-        recipe, _ = stages.reopen(generated)
-        with locked(generated):
-            print_table(stages.evaluate_stage(generated, recipe, pick_device(device)), Console())
-        return
-    wanted = tuple(metrics.split(",")) if metrics else None
-    with stages.counting("evaluate") as counted:
-        results = evaluate_folders(
-            generated, reference, prompts=prompts, metrics=wanted, seed=seed, out=out or Path("evaluation"),
-            progress=counted, device=pick_device(device),
-        )  # fmt: skip
-    print_table(results, Console())
 
 
 @app.command()

@@ -10,7 +10,8 @@ import torch
 
 from cinetune import console
 from cinetune.devices import describe
-from cinetune.evaluate.evaluator import evaluate
+from cinetune.evaluate.evaluator import measure
+from cinetune.evaluate.inputs import from_samples
 from cinetune.footage.prepare import find_films, prepare
 from cinetune.generate.stage import generate
 from cinetune.models._contract import VideoModel
@@ -19,7 +20,7 @@ from cinetune.recipe import Recipe
 from cinetune.records import Clip, Result, Sample, read_records
 from cinetune.report.page import build_report
 from cinetune.runs import load_run, locked, open_run
-from cinetune.train.loop import train
+from cinetune.train.loop import check_experts, train
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def checked_model(recipe: Recipe) -> VideoModel:
     """Return the recipe's model; fails before any work where it cannot make the recipe's size."""
     model: VideoModel = find_model(recipe.model)
     model.check_size(recipe.footage.frames, recipe.footage.height, recipe.footage.width)
+    check_experts(recipe, model)
     return model
 
 
@@ -78,14 +80,27 @@ def train_stage(out: Path, recipe: Recipe, model: VideoModel, device: torch.devi
 def evaluate_stage(out: Path, recipe: Recipe, device: torch.device) -> list[Result]:
     """Measure the generated videos of a run."""
     samples = read_records(out / "generate" / "samples.jsonl", Sample)
-    scenes = {clip.id: clip.scene for clip in read_records(out / "footage" / "clips.jsonl", Clip)}
+    clips = read_records(out / "footage" / "clips.jsonl", Clip)
+    videos = from_samples(
+        samples,
+        out / "generate",
+        scenes={clip.id: clip.scene for clip in clips},
+        training=[clip for clip in clips if clip.split == "train"],
+        training_root=out / "footage",
+    )
     with counting("evaluate") as counted:
-        results = evaluate(
-            samples, out / "generate", recipe.evaluate, seed=recipe.seed, out=out / "evaluate", scenes=scenes,
-            device=device, progress=counted,
-        )  # fmt: skip
+        done = measure(
+            videos,
+            recipe.evaluate,
+            seed=recipe.seed,
+            out=out / "evaluate",
+            device=device,
+            progress=counted,
+            strict=True,
+        )
+    console.note(f"evaluate: {done.told()}")
     console.done(f"evaluate: {len(recipe.evaluate.metrics)} metrics of {len(samples)} videos in {out / 'evaluate'}")
-    return results
+    return done.results
 
 
 def report_stage(out: Path) -> Path:

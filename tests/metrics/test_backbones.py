@@ -182,11 +182,11 @@ def test_a_clip_folder_that_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_published_weights_are_never_replaced_by_others(tmp_path: Path) -> None:
-    with pytest.raises(MetricError, match="i3d needs the path") as error:
-        resolve("video", "published", {}, CPU)
+    with pytest.raises(MetricError, match="lpips_squeeze needs the path") as error:
+        resolve("lpips_squeeze", "published", {}, CPU)
     one_line(error)
-    with pytest.raises(MetricError, match="lpips_alex needs the path") as error:
-        resolve("lpips", "published", {}, CPU)
+    with pytest.raises(WeightsError, match=r"none\.pt: no such weights") as error:
+        resolve("video", "published", {"i3d": tmp_path / "none.pt"}, CPU)
     one_line(error)
     with pytest.raises(WeightsError, match=r"alexnet_features\.safetensors") as error:
         resolve("lpips", "published", {"lpips_alex": tmp_path}, CPU)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cinetune import plugins
 from cinetune.metrics._contract import Features, Item
@@ -99,6 +100,113 @@ def test_clip_numbers_are_cosines() -> None:
     assert seen("clip_text", frames, caption="x") == pytest.approx(np.mean(np.cos([0, 1, 0.5])))
     assert seen("clip_frames", frames) == pytest.approx(np.mean(np.cos([1, 0.5])))
     assert seen("clip_text", frames) is None
+
+
+@pytest.mark.parametrize("name", ["lpips_vgg", "lpips_squeeze", "rlpips", "dists"])
+def test_other_networks_are_asked_the_same(name: str) -> None:
+    assert seen(name, grey(100, 2, 4), grey(0, 0, 0)) == pytest.approx(3)
+    assert plugins.load("metrics", name).backbone == name
+
+
+def test_first_frame_looks_at_nothing_else() -> None:
+    assert seen("first_frame", grey(100, 2, 4), grey(90, 0, 0)) == pytest.approx(10)
+    assert seen("first_frame", grey(100, 2), grey(100, 9)) == 0
+
+
+# ----------------------------------------------------------------------------------------------- SSIM
+
+
+def ssim_by_hand(a: np.ndarray, b: np.ndarray) -> float:
+    """Wang et al. 2004 with scipy's Gaussian (cut off at 5 pixels), windows inside the frame, mean of R, G and B."""
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(x, 1.5, truncate=3.5)[5:-5, 5:-5]
+
+    channels = []
+    for x, y in zip(np.moveaxis(a / 1.0, -1, 0), np.moveaxis(b / 1.0, -1, 0), strict=True):
+        mx, my = mean(x), mean(y)
+        luminance = (2 * mx * my + 2.55**2) / (mx**2 + my**2 + 2.55**2)
+        vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+        channels.append((luminance * (2 * cov + 7.65**2) / (vx + vy + 7.65**2)).mean())
+    return float(np.mean(channels))
+
+
+def test_ssim_equals_an_independent_implementation(clips: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.clip(clips[0] + rng.normal(0, 20, clips[0].shape), 0, 255).astype(np.uint8)
+    for other in (noisy, clips[1]):
+        by_hand = [ssim_by_hand(a, b) for a, b in zip(clips[0][1:], other[1:], strict=True)]
+        assert value("ssim", other, clips[0]) == pytest.approx(np.mean(by_hand), abs=1e-9)
+
+
+def test_ssim_of_flat_frames_is_the_luminance_term() -> None:
+    expected = (2 * 100 * 50 + 2.55**2) / (100**2 + 50**2 + 2.55**2)
+    assert value("ssim", grey(0, 100), grey(0, 50)) == pytest.approx(expected)
+    assert value("ssim", grey(9, 7), grey(0, 7)) == 1
+    small = np.zeros((3, 10, 40, 3), np.uint8)
+    assert value("ssim", small, small) is None
+
+
+# ------------------------------------------------------------------------------------------- sharpness
+
+
+def test_sharpness_is_the_deviation_of_the_laplacian() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 20, 30, 1), dtype=np.uint8).repeat(3, axis=3)
+    by_hand = [ndimage.laplace(frame[..., 0].astype(float), mode="mirror").std() for frame in frames]
+    assert value("sharpness", frames) == pytest.approx(np.mean(by_hand), rel=1e-6)
+    assert value("sharpness", grey(7, 90)) == 0
+
+
+# ------------------------------------------------------------------------------------- corpus and frames
+
+
+def against(name: str, features: Features, *training: Features) -> float | None:
+    number: float | None = plugins.load("metrics", name).score(features, training).value
+    return number
+
+
+def test_grade_is_the_distance_to_the_nearest_clip_of_the_film() -> None:
+    """Flat greys of L* 53.585 (128) and 0; frame 0 may have been given and does not count."""
+    light, dark = look("grade", grey(0, 128, 128)), look("grade", grey(255, 0))
+    assert against("grade", light, light) == pytest.approx(0, abs=1e-6)
+    assert against("grade", light, dark) == pytest.approx(53.585, abs=0.01)
+    assert against("grade", light, dark, light, dark) == pytest.approx(0, abs=1e-6)
+    assert against("grade", light) is None
+
+
+class Turning(FakeEye):
+    """The grey level is an angle, in hundredths."""
+
+    def frames(self, frames: np.ndarray) -> np.ndarray:
+        return self.images(frames)
+
+
+def turned(*levels: int) -> Features:
+    features: Features = plugins.load("metrics", "nearest_training").look.features(
+        Item(grey(*levels), None, ""), Turning()
+    )
+    return features
+
+
+def test_nearest_training_finds_a_copy_at_any_moment_and_speed() -> None:
+    own = turned(200, 10, 30, 50)
+    far, copied = turned(110, 130, 150), turned(0, 50, 40, 30, 20, 10)
+    assert against("nearest_training", own, far, copied) == pytest.approx(1)
+    assert against("nearest_training", own, far) == pytest.approx(np.mean(np.cos([1.0, 0.8, 0.6])))
+    assert against("nearest_training", own) is None
+    nothing: Features = {"frames": np.zeros((2, 2))}
+    assert against("nearest_training", own, nothing) is None
+
+
+def test_subject_consistency_is_half_to_the_last_frame_and_half_to_the_first() -> None:
+    score = plugins.load("metrics", "subject_consistency").score
+    expected = np.mean([np.cos(0.5), (np.cos(0.3) + np.cos(0.8)) / 2])
+    assert score(turned(0, 50, 80)).value == pytest.approx(expected)
+    assert score(turned(0, 250)).value == 0, "what points the other way counts as 0, as in VBench"
+    assert score(turned(7, 7, 7)).value == pytest.approx(1)
+    assert score(turned(7)).value is None
+    assert "features" in score({"frames": np.zeros((2, 2))}).reason
 
 
 def test_kid_looks_at_frames_spread_to_the_end() -> None:

@@ -1,70 +1,20 @@
-"""Distances against closed forms, independent formulas and naive loops."""
+"""Kernels and discrepancies against closed forms and naive loops."""
 
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
 
-from cinetune.ops.distances import frechet, mmd, polynomial_kernel, video_kernel
-
-
-def exactly(n: int, mean: np.ndarray, covariance: np.ndarray, seed: int) -> np.ndarray:
-    """n vectors whose sample mean and covariance (over n - 1) are exactly these."""
-    raw = np.random.default_rng(seed).standard_normal((n, len(mean)))
-    raw -= raw.mean(axis=0)
-    white = raw @ np.linalg.inv(np.linalg.cholesky(raw.T @ raw / (n - 1))).T
-    return white @ np.linalg.cholesky(covariance).T + mean
-
-
-def test_frechet_of_gaussians_in_one_dimension() -> None:
-    """(m1 - m2)^2 + (s1 - s2)^2."""
-    x = exactly(50, np.array([1.0]), np.array([[4.0]]), 0)
-    y = exactly(30, np.array([3.0]), np.array([[9.0]]), 1)
-    assert frechet(x, y) == pytest.approx(4 + 1, rel=1e-12)
-
-
-def test_frechet_of_commuting_covariances() -> None:
-    """|m1 - m2|^2 + sum (sqrt(v1) - sqrt(v2))^2; with equal ones only the means count."""
-    a, b = np.array([1.0, 4.0, 9.0]), np.array([4.0, 4.0, 1.0])
-    x, y = exactly(40, np.zeros(3), np.diag(a), 2), exactly(60, np.ones(3), np.diag(b), 3)
-    assert frechet(x, y) == pytest.approx(3 + 1 + 0 + 4, rel=1e-12)
-    assert frechet(x, x + 2.0) == pytest.approx(12, rel=1e-12)
-
-
-@pytest.mark.parametrize(("n", "m"), [(200, 300), (20, 300)])
-def test_frechet_equals_the_matrix_square_root(n: int, m: int) -> None:
-    rng = np.random.default_rng(4)
-    mixing = rng.standard_normal((12, 12))
-    x, y = rng.standard_normal((n, 12)) @ mixing, rng.standard_normal((m, 12)) + 0.3
-    sx, sy = np.cov(x.T), np.cov(y.T)
-    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(sx + sy - 2 * sqrtm(sx @ sy).real)
-    assert frechet(x, y) == pytest.approx(expected, rel=1e-9)
-
-
-def test_frechet_with_fewer_vectors_than_dimensions() -> None:
-    """Turning the data into a larger space changes nothing, though the covariances there have no full rank."""
-    rng = np.random.default_rng(5)
-    x, y = rng.standard_normal((30, 6)), 2 * rng.standard_normal((40, 6)) + 1
-    turn = np.linalg.qr(rng.standard_normal((100, 100)))[0][:6]
-    assert frechet(x @ turn, y @ turn) == pytest.approx(frechet(x, y), rel=1e-10)
-
-
-def test_frechet_of_a_set_with_itself_is_zero_and_never_below() -> None:
-    for n in (2, 5, 24, 100):
-        x = np.random.default_rng(n).standard_normal((n, 64)) * 100
-        assert 0 <= frechet(x, x) < 1e-7
-        assert frechet(x, x[::-1]) < 1e-7
-
-
-def test_frechet_is_symmetric_and_refuses_what_has_no_covariance() -> None:
-    rng = np.random.default_rng(6)
-    x, y = rng.standard_normal((7, 3)), rng.standard_normal((9, 3))
-    assert frechet(x, y) == pytest.approx(frechet(y, x), rel=1e-12)
-    with pytest.raises(ValueError, match="needs two vectors"):
-        frechet(x[:1], y)
+from cinetune.ops.distances import gaussian_kernel, mmd, polynomial_kernel, video_kernel
 
 
 def test_polynomial_kernel_by_hand() -> None:
     assert polynomial_kernel(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])) == pytest.approx((11 / 2 + 1) ** 3)
+
+
+def test_gaussian_kernel_and_the_jedi_kernel_by_hand() -> None:
+    x, y = np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])
+    assert gaussian_kernel(x, y, sigma=2.0) == pytest.approx(np.exp(-13 / 8))
+    assert gaussian_kernel(x, x, sigma=2.0) == 1
+    assert polynomial_kernel(x, y, degree=2, offset=0.0) == pytest.approx((13 / 2) ** 2)
 
 
 def test_video_kernel_is_the_mean_over_pairs_of_frames() -> None:

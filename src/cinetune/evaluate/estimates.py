@@ -1,16 +1,23 @@
 """What both kinds of estimates share: how they are resampled, what they are made from, and the record they become."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cinetune.evaluate.features import Seen, Video
-from cinetune.metrics._contract import ItemMetric, SetMetric
+from cinetune.metrics._contract import CorpusMetric, ItemMetric, SetMetric
+from cinetune.ops import statistics
 from cinetune.records import Result
 
 REAL = "real"
 """The arm of the true videos."""
-DIFFERENCES = (("tuned", "base"), ("tuned", "static"))
-"""Arms that are compared; the second two only where the metric knows the true continuation."""
+TRAINING = "training"
+"""The arm of what the model learnt from: compared with, never measured."""
+STATIC = "static"
+"""The arm of first frames held still: a baseline for metrics that know the true continuation."""
+AnyMetric = ItemMetric | CorpusMetric | SetMetric
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Resampling:
     resamples: int
     """Bootstrap resamples and permutations."""
     seed: int
+    interval: str = "jackknife"
+    """Of set metrics: "jackknife" or "bootstrap" (see `ops.set_intervals`)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Table:
     @property
     def arms(self) -> list[str]:
         """The generated arms, in the order in which they appear."""
-        return [arm for arm in dict.fromkeys(video.arm for video in self.videos) if arm != REAL]
+        return [arm for arm in dict.fromkeys(video.arm for video in self.videos) if arm not in (REAL, TRAINING)]
 
     def numbered(self) -> dict[str, int]:
         """Return a number for each cluster."""
@@ -54,7 +63,25 @@ class Estimate:
     reasons: tuple[str, ...] = ()
 
 
-def to_result(metric: ItemMetric | SetMetric, estimate: Estimate, how: Resampling, backbone: str) -> Result:
+def differences(arms: Sequence[str], kind: str) -> list[tuple[str, str]]:
+    """Return which arms are compared, (a, b) for a - b.
+
+    The tuned model with the base, any other arms each with each in their order, and, where the metric knows the true
+    continuation, each with the first frame held still. The base is not: what tuning is worth is asked of the tuned.
+
+    Args:
+        arms: generated arms in the order in which they appear.
+        kind: of the metric; "pair" metrics know the true continuation.
+    """
+    moving = [arm for arm in arms if arm != STATIC]
+    pairs = [(a, b) for i, a in enumerate(moving) for b in moving[i + 1 :]]
+    pairs = [("tuned", "base") if {*pair} == {"tuned", "base"} else pair for pair in pairs]
+    if kind == "pair" and STATIC in arms:
+        pairs += [(arm, STATIC) for arm in moving if arm != "base"]
+    return pairs
+
+
+def to_result(metric: AnyMetric, estimate: Estimate, how: Resampling, backbone: str) -> Result:
     """Return the record of an estimate."""
     return Result(
         metric=metric.name,
@@ -75,6 +102,18 @@ def to_result(metric: ItemMetric | SetMetric, estimate: Estimate, how: Resamplin
     )
 
 
-def too_few(clusters: int, metric: ItemMetric | SetMetric) -> str:
+def corrected(results: Sequence[Result]) -> list[Result]:
+    """Return the results of one evaluation with `p_holm`: Holm's correction over all that have a p-value.
+
+    Every difference of every metric is one of the family, so the chance that any of them is taken for real where
+    nothing differs stays at the level.
+    """
+    tested = [i for i, result in enumerate(results) if result.p_value is not None]
+    p_values = np.array([results[i].p_value for i in tested], np.float64)
+    found = dict(zip(tested, statistics.holm(p_values).tolist(), strict=True))
+    return [dataclasses.replace(result, p_holm=found.get(i)) for i, result in enumerate(results)]
+
+
+def too_few(clusters: int, metric: AnyMetric) -> str:
     """Say why there is no interval, and what would do."""
     return f"no interval from {clusters} independent clips; {metric.least} would do"

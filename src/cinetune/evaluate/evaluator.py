@@ -1,24 +1,25 @@
 """`evaluate`: every metric over every video, one decode, with intervals, paired differences and a noise floor."""
 
-import dataclasses
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
-from cinetune import __version__, plugins
+from cinetune import plugins
 from cinetune.errors import MetricError
-from cinetune.evaluate import features, folders, items, sets
-from cinetune.evaluate.estimates import REAL, Resampling, Table, to_result
-from cinetune.evaluate.features import Progress, Video
-from cinetune.files import write_text
-from cinetune.metrics._contract import ItemMetric, SetMetric
+from cinetune.evaluate import features, inputs, items, ranks, sets
+from cinetune.evaluate.estimates import REAL, TRAINING, AnyMetric, Resampling, Table, corrected, to_result
+from cinetune.evaluate.evaluation import Evaluation, to_records, write_results
+from cinetune.evaluate.features import Found, Progress, Spent, Video
+from cinetune.evaluate.prompts import read_prompts
+from cinetune.evaluate.store import Shelf, Store
+from cinetune.metrics._contract import SetMetric
 from cinetune.metrics.backbones._contract import Eye
 from cinetune.metrics.backbones._resolve import resolve
 from cinetune.recipe import Evaluate
-from cinetune.records import Result, Sample, Score, write_records
+from cinetune.records import Clip, Result, Sample, Score, write_records
 
 CPU = torch.device("cpu")
 NONE: Mapping[str, Path] = {}
@@ -33,22 +34,30 @@ def evaluate(
     out: Path,
     progress: Progress | None = None,
     scenes: Mapping[str, str] | None = None,
+    training: Sequence[Clip] = (),
+    training_root: Path = Path(),
     published: Mapping[str, Path] = NONE,
     device: torch.device = CPU,
+    workers: int | None = None,
 ) -> list[Result]:
-    """Measure generated videos against their true continuations.
+    """Measure the generated videos of a run against their true continuations.
+
+    A run's own videos are whole, so one that cannot be read is an error here, not left out.
 
     Args:
         samples: what `generate` wrote; the arms are told apart by `arm` and paired by `source`.
         samples_root: the folder that the paths in the samples are relative to.
         recipe_section: which metrics, which weights, level and resamples.
         seed: of all resampling.
-        out: gets scores.jsonl, results.json and features/.
+        out: gets scores.jsonl, results.json, videos.jsonl and features/.
         progress: is told (videos done, videos in all).
         scenes: scene of each source. Clips of one scene are not independent, so they are resampled together; without
             scenes every source counts as independent.
-        published: folders or files of published weights by role, for `weights = "published"`.
+        training: the clips that the model was trained on, arm "training"; only looked at where a metric asks for them.
+        training_root: the folder that their paths are relative to.
+        published: folders or files of published weights by backbone, for `weights = "published"`.
         device: where the backbones run.
+        workers: videos looked at side by side; None chooses (see `features.workers_for`).
 
     Returns:
         for every metric: each arm, "tuned - base" (and "tuned - static" for pair metrics), and "real" (the true
@@ -61,34 +70,19 @@ def evaluate(
         FootageError: a video cannot be decoded.
         RunError: `out` cannot be written.
     """
-    if not samples:
-        raise MetricError("nothing to evaluate: no samples; run `cinetune generate` first")
-    videos = [
-        Video(
-            id=sample.id,
-            arm=sample.arm,
-            source=sample.source,
-            cluster=(scenes or {}).get(sample.source, sample.source),
-            path=samples_root / sample.video,
-            reference=samples_root / sample.reference if sample.reference else None,
-            caption=sample.prompt,
-            matched=bool(sample.reference),
-        )
-        for sample in samples
-    ]
-    real = {
-        video.source: dataclasses.replace(
-            video, id=video.source, arm=REAL, path=video.reference, reference=None, matched=True
-        )
-        for video in videos
-        if video.reference
-    }
-    return _measure([*videos, *real.values()], recipe_section, seed, out, progress, published, device)
+    videos = inputs.from_samples(
+        samples, samples_root, scenes=scenes or {}, training=training, training_root=training_root
+    )
+    done = measure(
+        videos, recipe_section, seed=seed, out=out, progress=progress, published=published, device=device,
+        workers=workers, strict=True,
+    )  # fmt: skip
+    return done.results
 
 
 def evaluate_folders(
-    generated: Path,
-    reference: Path,
+    generated: Path | Sequence[Path] | Mapping[str, Sequence[Path]],
+    reference: Path | Sequence[Path] = (),
     prompts: Path | None = None,
     *,
     metrics: Sequence[str] | None = None,
@@ -98,87 +92,165 @@ def evaluate_folders(
     progress: Progress | None = None,
     published: Mapping[str, Path] = NONE,
     device: torch.device = CPU,
+    training: Sequence[Path] = (),
+    static: bool = True,
+    cache: Path | None = None,
+    workers: int | None = None,
 ) -> list[Result]:
-    """Measure a folder (or file) of videos against another, paired by file name without suffix.
+    """Measure videos against others, paired by name or by a manifest (see `inputs`).
 
-    The sets may be of unequal size; pair metrics use the names that both have and say how many were left out.
+    The sets may be of unequal size; pair metrics use the names that both have and say how many were left out. A video
+    that cannot be read is left out of everything; `measure` says which.
 
     Args:
-        generated: the videos to be measured, arm "generated".
-        reference: the real videos.
-        prompts: captions of the generated videos (see `folders.read_prompts`); without them clip_text is None.
+        generated: the videos to be measured: files, folders, patterns and manifests; one arm, "generated", or several
+            by name.
+        reference: the real videos, in the same forms.
+        prompts: captions of the generated videos (see `prompts.read_prompts`); without them clip_text is None.
         metrics: names, instead of those of `recipe_section`.
         recipe_section: weights, level and resamples; None takes the defaults.
         seed: of all resampling.
-        out: gets scores.jsonl, results.json and features/; None leaves nothing behind.
+        out: gets scores.jsonl, results.json and videos.jsonl; None leaves nothing behind.
         progress: is told (videos done, videos in all).
-        published: folders or files of published weights by role.
+        published: folders or files of published weights by backbone.
         device: where the backbones run.
+        training: what the model was trained on, for metrics that ask for it.
+        static: measure the first frame of each reference, held, beside the generated videos.
+        cache: folder of the stored features; None means out/features.
+        workers: videos looked at side by side; None chooses (see `features.workers_for`).
 
     Raises:
         MetricError: no such folder, no video in it, two videos of one name, or a prompts file that fits none.
-        PluginError, WeightsError, FootageError, RunError: as `evaluate`.
+        PluginError, WeightsError, RunError: as `evaluate`.
     """
-    videos = folders.pair(generated, reference, folders.read_prompts(prompts) if prompts else {})
+    arms = generated if isinstance(generated, Mapping) else {inputs.GENERATED: _listed(generated)}
+    videos = inputs.assemble(
+        arms, _listed(reference), training=training, prompts=read_prompts(prompts) if prompts else {}, static=static
+    )
     section = recipe_section or Evaluate()
     if metrics is not None:
         section = section.model_copy(update={"metrics": tuple(metrics)})
-    if out is not None:
-        return _measure(videos, section, seed, out, progress, published, device)
-    with tempfile.TemporaryDirectory(prefix="cinetune-evaluate-") as folder:
-        return _measure(videos, section, seed, Path(folder), progress, published, device)
+    with ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cinetune-evaluate-")))
+        done = measure(
+            videos, section, seed=seed, out=out, cache=cache, progress=progress, published=published, device=device,
+            workers=workers,
+        )  # fmt: skip
+        return done.results
 
 
-def _measure(
+def measure(
     videos: Sequence[Video],
     section: Evaluate,
+    *,
     seed: int,
     out: Path,
-    progress: Progress | None,
-    published: Mapping[str, Path],
-    device: torch.device,
-) -> list[Result]:
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    published: Mapping[str, Path] = NONE,
+    device: torch.device = CPU,
+    workers: int | None = None,
+    strict: bool = False,
+) -> Evaluation:
+    """Measure videos that were found and paired; what the other two functions share.
+
+    Under torchrun each process looks at its share of the videos; the first one gets the results and writes them, the
+    others get an evaluation without results.
+
+    Args:
+        videos: of all arms, the real ones among them.
+        section, seed, out, cache, progress, published, device, workers: as `evaluate_folders`.
+        strict: a video that cannot be read is an error.
+
+    Raises:
+        MetricError: no metrics, or not one generated video can be read.
+        PluginError, WeightsError, FootageError, RunError: as `evaluate`.
+    """
     if not section.metrics:
         raise MetricError("nothing to evaluate: no metrics; name some, such as lpips, fvd and kid")
-    metrics: list[ItemMetric | SetMetric] = [plugins.load("metrics", name) for name in section.metrics]
+    metrics: list[AnyMetric] = [plugins.load("metrics", name) for name in section.metrics]
+    videos = _wanted(videos, metrics)
     roles = dict.fromkeys(metric.backbone for metric in metrics if metric.backbone)
     eyes = {role: resolve(role, section.weights, published, device) for role in roles}
-    looks = {metric.look.name: metric.look for metric in metrics}
-    seen = features.look_at(videos, list(looks.values()), eyes, out / "features", progress)
+    store, spent = Store(cache or out / "features"), Spent()
+    found = _look_together(videos, metrics, eyes, store, spent, features.workers_for(device, workers), strict, progress)
+    records = to_records(videos, found, out)
+    if ranks.rank() != 0:
+        return Evaluation([], records, [], spent.seconds)
+    _insist_on_something(videos, found)
 
-    how = Resampling(section.level, section.resamples, seed)
+    how = Resampling(section.level, section.resamples, seed, section.interval)
     scores: list[Score] = []
     results: list[Result] = []
-    for metric in metrics:
-        table = Table(videos, [saw[metric.look.name] for saw in seen])
-        if isinstance(metric, SetMetric):
-            made = sets.estimates(metric, table, how)
-        else:
-            scored = items.scores(metric, table)
-            scores += scored
-            made = items.estimates(metric, table, scored, how)
-        backbone = str(eyes[metric.backbone].identity) if metric.backbone else ""
-        results += [to_result(metric, estimate, how, backbone) for estimate in made]
+    with spent.on("statistics"):
+        for metric in metrics:
+            table = _table(metric, videos, found, store)
+            if isinstance(metric, SetMetric):
+                made = sets.estimates(metric, table, how)
+            else:
+                scored = items.scores(metric, table)
+                scores += scored
+                made = items.estimates(metric, table, scored, how)
+            backbone = str(eyes[metric.backbone].identity) if metric.backbone else ""
+            results += [to_result(metric, estimate, how, backbone) for estimate in made]
+        results = corrected(results)
     write_records(out / "scores.jsonl", scores)
-    _write_results(out / "results.json", results, metrics, eyes, section, seed)
-    return results
+    write_records(out / "videos.jsonl", records)
+    write_results(out / "results.json", results, videos, metrics, eyes, section, seed)
+    short = {str(video.path): became.short for video, became in zip(videos, found, strict=True) if became.short}
+    return Evaluation(results, records, [f"{path}: {why}" for path, why in short.items()], spent.seconds)
 
 
-def _write_results(
-    path: Path,
-    results: Sequence[Result],
-    metrics: Sequence[ItemMetric | SetMetric],
+def _look_together(
+    videos: Sequence[Video],
+    metrics: Sequence[AnyMetric],
     eyes: Mapping[str, Eye],
-    section: Evaluate,
-    seed: int,
-) -> None:
-    """One JSON object: `results`, and in `meta` all that is needed to know what they mean and to make them again."""
-    meta = {
-        "cinetune": __version__,
-        "seed": seed,
-        "evaluate": section.model_dump(mode="json"),
-        "backbones": {role: dataclasses.asdict(eye.identity) for role, eye in eyes.items()},
-        "sources": {metric.name: metric.source for metric in metrics},
-    }
-    tree = {"schema": 1, "meta": meta, "results": [dataclasses.asdict(result) for result in results]}
-    write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
+    store: Store,
+    spent: Spent,
+    workers: int,
+    strict: bool,
+    progress: Progress | None,
+) -> list[Found]:
+    """Look at all videos, each process at its share, and tell each other what became of them."""
+    looks = {metric.look.name: metric.look for metric in metrics}
+    with ranks.together():
+        mine = features.look_at(
+            videos, list(looks.values()), eyes, store, workers=workers, strict=strict, progress=progress, spent=spent,
+            mine=lambda piece: piece % ranks.size() == ranks.rank(),
+        )  # fmt: skip
+        shares = ranks.gathered(mine)
+    found = [next(became for became in of_one if became is not None) for of_one in zip(*shares, strict=True)]
+    return found
+
+
+def _wanted(videos: Sequence[Video], metrics: Sequence[AnyMetric]) -> list[Video]:
+    """Leave out what no metric asks for: training videos, and first frames held still."""
+    kinds = {metric.kind for metric in metrics}
+    return [v for v in videos if (v.arm != TRAINING or "corpus" in kinds) and (not v.still or "pair" in kinds)]
+
+
+def _table(metric: AnyMetric, videos: Sequence[Video], found: Sequence[Found], store: Store) -> Table:
+    """Return the videos that a metric is about and what its look saw of them, still on disk."""
+    kept = [
+        (video, became.places[metric.look.name])
+        for video, became in zip(videos, found, strict=True)
+        if not became.problem
+        and (video.arm != TRAINING or metric.kind == "corpus")
+        and (not video.still or metric.kind == "pair")
+    ]
+    return Table([video for video, _ in kept], Shelf(store, [place for _, place in kept]))
+
+
+def _insist_on_something(videos: Sequence[Video], found: Sequence[Found]) -> None:
+    problems = [
+        became.problem
+        for video, became in zip(videos, found, strict=True)
+        if video.arm not in (REAL, TRAINING) and not video.still
+    ]
+    if all(problems):
+        raise MetricError(f"none of the {len(problems)} generated videos can be read; the first: {problems[0]}")
+
+
+def _listed(paths: Path | Sequence[Path]) -> Sequence[Path]:
+    return [paths] if isinstance(paths, Path) else paths

@@ -4,15 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Float, Integer
 
-from cinetune.evaluate.estimates import DIFFERENCES, REAL, Estimate, Resampling, Table, too_few
+from cinetune.evaluate.estimates import REAL, TRAINING, Estimate, Resampling, Table, differences, too_few
 from cinetune.metrics._contract import Comparison, SetMetric
-from cinetune.ops import statistics
+from cinetune.ops import set_intervals, statistics
 
-HALVINGS = 50
+HALVINGS, FEWER_HALVINGS = 50, 10
+"""The latter where the metric says that its sets are large."""
+FIRST_ORDER = "interval and p-value to first order: too many videos to leave out each in turn"
 Positions = Integer[np.ndarray, " _"]
 Mask = Bool[np.ndarray, " _"]
+Times = Integer[np.ndarray, " _"] | Mask
+"""How often each video counts, or whether it does."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +31,34 @@ class _Pool:
     places: dict[str, Positions]
     """Positions of the videos of each arm."""
 
-    def to_real(self, left: Positions, keep: Mask) -> float:
-        """Return the distance of those of `left` that are kept to the real videos that are kept."""
+    def to_real(self, left: Positions, times: Times) -> float:
+        """Return the distance of those of `left` that count to the real videos that count."""
         real = self.places[REAL]
-        return self.made.distance(left[keep[left]], real[keep[real]])
+        return self.made.distance(np.repeat(left, times[left]), np.repeat(real, times[real]))
+
+    def pulls(self, left: Positions) -> Float[np.ndarray, " v"] | None:
+        """Return each video's pull on the distance of `left` to the real videos; None where sets are small."""
+        real = self.places[REAL]
+        found = self.made.pulls(left, real)
+        if found is None:
+            return None
+        every = np.zeros(len(self.clusters))
+        np.add.at(every, left, found[0])
+        np.add.at(every, real, found[1])
+        return every
 
 
 def estimates(metric: SetMetric, table: Table, how: Resampling) -> list[Estimate]:
-    """Return the distance of each arm, the difference "tuned - base" and the floor "real".
+    """Return the distance of each arm, the differences such as "tuned - base", and the floor "real".
 
-    Intervals are jackknifed over clusters, each left out of the arms and of the real videos at once, so that what
+    Intervals are over clusters, each left out of (or drawn into) the arms and the real videos at once, so that what
     a clip adds to both sides cancels as it does in the estimate. The p-value swaps the arms of random clips.
     """
     # A video without true continuation has no counterpart among the real ones, so it would compare unlike sets.
     kept = [
         (video, seen)
         for video, seen in zip(table.videos, table.seen, strict=True)
-        if not isinstance(seen, str) and (video.arm == REAL or video.matched)
+        if not isinstance(seen, str) and video.arm != TRAINING and (video.arm == REAL or video.matched)
     ]
     number = table.numbered()
     clusters = np.array([number[video.cluster] for video, _ in kept], np.int64)
@@ -63,15 +78,12 @@ def estimates(metric: SetMetric, table: Table, how: Resampling) -> list[Estimate
     comparison = metric.score([seen for _, seen in kept if not isinstance(seen, str)], clusters)
     pool = _Pool(metric, comparison, clusters, [video.source for video, _ in kept], places)
     made += [_arm(pool, arm, how) for arm in enough]
-    a, b = DIFFERENCES[0]
-    if a in enough and b in enough:
-        made.append(_difference(pool, a, b, how))
+    made += [_difference(pool, a, b, how) for a, b in differences(enough, metric.kind)]
     return [*made, _floor(pool, how)]
 
 
 def _arm(pool: _Pool, arm: str, how: Resampling) -> Estimate:
-    left = pool.places[arm]
-    return _jackknifed(pool, arm, [left], lambda keep: pool.to_real(left, keep), how)
+    return _measured(pool, arm, [pool.places[arm]], how)
 
 
 def _difference(pool: _Pool, a: str, b: str, how: Resampling) -> Estimate:
@@ -83,65 +95,80 @@ def _difference(pool: _Pool, a: str, b: str, how: Resampling) -> Estimate:
     name = f"{a} - {b}"
     if min(len(left), len(right)) < 2:
         return Estimate(name, len(of_a & of_b), reasons=("the two arms share fewer than two clips",))
-    everything = np.ones(len(pool.clusters), bool)
-
-    def swapped(swap: Mask) -> float:
-        one = np.concatenate([left[~swap[left]], right[swap[right]]])
-        other = np.concatenate([right[~swap[right]], left[swap[left]]])
-        return pool.to_real(one, everything) - pool.to_real(other, everything)
-
     note = f"{len(of_a ^ of_b)} left out: generated in one of the two arms only" if of_a ^ of_b else ""
-    return _jackknifed(
-        pool,
-        name,
-        [left, right],
-        lambda keep: pool.to_real(left, keep) - pool.to_real(right, keep),
-        how,
-        note=note,
-        swapped=swapped,
-    )
+    return _measured(pool, name, [left, right], how, note=note)
 
 
-def _jackknifed(
-    pool: _Pool,
-    name: str,
-    arms: list[Positions],
-    statistic: Callable[[Mask], float],
-    how: Resampling,
-    *,
-    note: str = "",
-    swapped: Callable[[Mask], float] | None = None,
-) -> Estimate:
-    """An estimate of some arms against the real videos, with its interval and, for a difference, its p-value."""
+def _measured(pool: _Pool, name: str, arms: list[Positions], how: Resampling, *, note: str = "") -> Estimate:
+    """One arm against the real videos, or the first of two less the second, with its interval and p-value."""
+    signs = (1.0, -1.0)[: len(arms)]
     members = [*arms, pool.places[REAL]]
     n = min(len(positions) for positions in members)
-    reasons = [note, pool.made.caution(n)]
     inside = np.unique(np.concatenate(members))
 
-    def of_inside(keep: Bool[np.ndarray, " k"]) -> float:
-        mask = np.zeros(len(pool.clusters), bool)
-        mask[inside[keep]] = True
-        return statistic(mask)
+    def statistic(times: Times) -> float:
+        every = np.zeros(len(pool.clusters), np.int64)
+        every[inside] = times
+        return sum(sign * pool.to_real(arm, every) for sign, arm in zip(signs, arms, strict=True))
 
     try:
-        value = of_inside(np.ones(len(inside), bool))
+        value = statistic(np.ones(len(inside), bool))
     except ValueError as error:  # the metric's way to say that there are too few
         return Estimate(name, n, reasons=(note, str(error)))
+    pulls = [pool.pulls(arm) for arm in arms]
+    known = [sign * pull for sign, pull in zip(signs, pulls, strict=True) if pull is not None]
+    pull = sum(known[1:], known[0]) if known else None
+    reasons = [note, pool.made.caution(n), FIRST_ORDER if known else ""]
     groups = min(len(np.unique(pool.clusters[positions])) for positions in members)
     low = high = p_value = None
     if groups >= pool.metric.least:
-        low, high = statistics.jackknife(
-            of_inside,
-            pool.clusters[inside],
-            level=how.level,
-            seed=how.seed,
-            strata=_strata(pool.clusters, members, inside),
-        )
+        clusters, strata = pool.clusters[inside], _strata(pool.clusters, members, inside)
+        try:
+            low, high = _interval(value, statistic, None if pull is None else pull[inside], clusters, strata, how)
+        except ValueError as error:  # too few videos are left in a resampled set
+            reasons.append(f"no interval: {error}")
     else:
         reasons.append(too_few(groups, pool.metric))
-    if swapped:
+    if len(arms) == 2:
+        swapped = _swapped(pool, arms[0], arms[1], first_order=bool(known))
         p_value = statistics.swap_test(swapped, pool.clusters, permutations=how.resamples, seed=how.seed)
     return Estimate(name, n, value, low, high, p_value, tuple(reasons))
+
+
+def _interval(
+    value: float,
+    statistic: Callable[[Times], float],
+    pull: Float[np.ndarray, " k"] | None,
+    clusters: Positions,
+    strata: Positions,
+    how: Resampling,
+) -> statistics.Interval:
+    if pull is not None:
+        return set_intervals.first_order(value, pull, clusters, level=how.level, strata=strata)
+    if how.interval == "bootstrap":
+        return set_intervals.bootstrap(
+            statistic, clusters, level=how.level, resamples=how.resamples, seed=how.seed, strata=strata
+        )
+    return set_intervals.jackknife(statistic, clusters, level=how.level, seed=how.seed, strata=strata)
+
+
+def _swapped(pool: _Pool, left: Positions, right: Positions, *, first_order: bool) -> Callable[[Mask], float]:
+    """The difference between the arms after swapping those of some videos.
+
+    In large sets, between the mean pulls in the union of both arms: a swap test is exact for any number that tells
+    the arms apart, and this one need not be computed anew for each swap.
+    """
+    everything = np.ones(len(pool.clusters), bool)
+    union = pool.pulls(np.concatenate([left, right])) if first_order else None
+
+    def difference(swap: Mask) -> float:
+        one = np.concatenate([left[~swap[left]], right[swap[right]]])
+        other = np.concatenate([right[~swap[right]], left[swap[left]]])
+        if union is not None:
+            return float(union[one].mean() - union[other].mean())
+        return pool.to_real(one, everything) - pool.to_real(other, everything)
+
+    return difference
 
 
 def _strata(clusters: Positions, members: list[Positions], inside: Positions) -> Integer[np.ndarray, " k"]:
@@ -165,14 +192,18 @@ def _floor(pool: _Pool, how: Resampling) -> Estimate:
     if half < 2:
         return Estimate(REAL, len(real), reasons=("the noise floor halves the real clips and needs four",))
     values = []
-    for _ in range(HALVINGS):
+    halvings = HALVINGS if pool.made.pulls(real, real) is None else FEWER_HALVINGS
+    for _ in range(halvings):
         mixed = rng.permutation(names)
         parts = (mixed[:half], mixed[half : 2 * half])
         one, other = (real[np.isin(pool.clusters[real], part)] for part in parts)
-        values.append(pool.made.distance(one, other))
+        try:
+            values.append(pool.made.distance(one, other))
+        except ValueError as error:  # the metric's way to say that there are too few
+            return Estimate(REAL, len(real) // 2, reasons=(f"no noise floor from halves: {error}",))
     low, high = np.quantile(values, [(1 - how.level) / 2, (1 + how.level) / 2])
     reason = (
-        f"noise floor: mean and range of {HALVINGS} random halvings of the real clips, {half} against {half}; "
+        f"noise floor: mean and range of {halvings} random halvings of the real clips, {half} against {half}; "
         "a distance that is biased at small n would be lower at the n of the arms, and arms made from the first frames "
         "of the same real clips can lie below it"
     )

@@ -15,7 +15,7 @@ def print_table(results: Sequence[Result], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("arm")
-    for column in ("estimate", "interval", "n", "p", "note"):
+    for column in ("estimate", "interval", "n", "p", "p (Holm)", "note"):
         table.add_column(column, justify="right")
     notes: list[str] = []
     shown = ""
@@ -31,12 +31,15 @@ def print_table(results: Sequence[Result], console: Console) -> None:
             "-" if result.low is None else f"{_number(result.low)} .. {_number(result.high)}",
             str(result.n),
             "" if result.p_value is None else f"{result.p_value:.2g}",
+            "" if result.p_holm is None else f"{result.p_holm:.2g}",
             f"[{notes.index(result.reason) + 1}]" if result.reason else "",
             end_section=False,
         )
     console.print(table, markup=False)
     for level in sorted({result.level for result in results}):
         console.print(f"intervals at {level:.0%}", style="dim")
+    if corrected := sum(result.p_holm is not None for result in results):
+        console.print(f"p (Holm): corrected for all {corrected} differences of this evaluation", style="dim")
     for number, note in enumerate(notes, start=1):
         console.print(f"[{number}] {note}", style="dim", markup=False)
     for backbone in sorted({result.backbone for result in results if result.backbone}):

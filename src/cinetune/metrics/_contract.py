@@ -15,6 +15,8 @@ from jaxtyping import Float, Integer, UInt8
 Frames = UInt8[np.ndarray, "f h w 3"]
 Features = dict[str, Float[np.ndarray, "..."]]
 Positions = Integer[np.ndarray, " _"]
+Pulls = tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]
+"""One number for each video of the left set, and of the right."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Comparison:
     """(positions of the generated, positions of the real) -> number; ValueError where they are too few."""
     caution: Callable[[int], str]
     """Number of videos in the smaller set -> what to keep in mind at that number, or ""."""
+    pulls: Callable[[Positions, Positions], Pulls | None] = lambda left, right: None
+    """(the same) -> how much the distance moves, to first order, for each relative change of a video's weight; None
+    where the sets are small enough to leave out every cluster in turn. Each set's numbers sum to zero."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ METRIC = ItemMetric(
     card=Card(
         measures="Whether neighbouring frames show the same thing.",
         caveats="A still picture has the best score: read it beside motion_ratio.",
-        blind=("blur", "freeze", "reencode", "colour"),
+        blind=("blur", "freeze", "drop", "reencode", "colour"),
     ),
     look=_clip.LOOK,
     score=score,

@@ -22,7 +22,7 @@ METRIC = ItemMetric(
     card=Card(
         measures="How well the frames show what the caption says.",
         caveats="Says nothing of quality or motion; the differences between models are often below its noise.",
-        blind=("shuffle", "freeze", "drop"),
+        blind=("blur", "noise", "shuffle", "freeze", "drop", "reencode", "colour"),
     ),
     look=_clip.LOOK,
     score=score,

@@ -31,7 +31,6 @@ METRIC = ItemMetric(
     card=Card(
         measures="How much neighbouring frames differ, motion and flicker together.",
         caveats="Neither side is better: compare with the true continuations.",
-        blind=("colour",),
     ),
     look=Look("flicker", "1", None, look),
     score=score,

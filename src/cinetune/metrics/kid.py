@@ -5,22 +5,9 @@ Unbiased at any n, so it can be below zero where there is no difference. The fra
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from cinetune.metrics._contract import Card, Comparison, Features, Item, Look, Positions, SetMetric
-from cinetune.metrics.backbones._contract import FrameEye
+from cinetune.metrics import _frame_set
+from cinetune.metrics._contract import Card, Comparison, Features, Positions, SetMetric
 from cinetune.ops import distances
-
-FRAMES = 8
-"""Frames looked at, spread evenly over frames 1..end and with the last. Neighbours hardly differ, and frame 0 was
-given."""
-
-
-def look(item: Item, eye: FrameEye) -> Features:
-    """Return `frames`: vectors of at most FRAMES frames, frames x d."""
-    last = len(item.frames) - 1
-    picked = np.unique(np.linspace(last / FRAMES, last, FRAMES).round().astype(int))
-    return {"frames": eye.frames(item.frames[picked])}
 
 
 def score(videos: Sequence[Features], clusters: Positions) -> Comparison:
@@ -39,8 +26,8 @@ METRIC = SetMetric(
     card=Card(
         measures="How far the frames of an arm are from real frames as a set, without bias from the number of videos.",
         caveats="Knows single frames only: order and motion play no part.",
-        blind=("shuffle", "freeze", "drop"),
+        blind=("noise", "shuffle", "freeze", "drop", "reencode"),
     ),
-    look=Look("kid", "1", "frames", look),
+    look=_frame_set.LOOK,
     score=score,
 )

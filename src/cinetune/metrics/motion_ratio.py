@@ -29,7 +29,7 @@ METRIC = ItemMetric(
     card=Card(
         measures="How much the frames change, over how much the true ones do: 1 is right, 0 is a still picture.",
         caveats="Noise counts as motion.",
-        blind=("colour",),
+        blind=("reencode",),
     ),
     look=Look("motion_ratio", "1", None, look, pair=True),
     score=score,

@@ -1,10 +1,10 @@
-"""Distances between two sets of feature vectors, and between two frames' feature maps, in float64.
+"""Kernels of feature vectors, and the discrepancy of two sets of videos under one, in float64.
 
-Rows are items, columns feature dimensions. Nothing here takes the square root of a matrix: the trace that the
-Frechet distance needs is a nuclear norm, which is real and never negative whatever the rank.
+Rows are items, columns feature dimensions. The Frechet distance is in `ops.frechet`, what looks at nearest
+neighbours in `ops.neighbours`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -12,61 +12,48 @@ from jaxtyping import Float, Integer
 Vectors = Float[np.ndarray, "n d"]
 
 
-def frechet(x: Vectors, y: Float[np.ndarray, "m d"]) -> float:
-    """Return the squared Frechet distance of the Gaussians fitted to two sets, >= 0.
-
-    |mean(x) - mean(y)|^2 + tr(Sx) + tr(Sy) - 2 tr((Sx Sy)^(1/2)), with covariances over n - 1. With centred rows
-    Xc and Yc the last trace is the sum of the singular values of Xc Yc^T / sqrt((n - 1)(m - 1)), because the
-    squares of these are the eigenvalues of Sx Sy. Rank-deficient covariances (n <= d) are no special case.
-
-    Source: Dowson and Landau 1982, eq. 4; Heusel et al. 2017 (FID); Unterthiner et al. 2018 (FVD).
-
-    Raises:
-        ValueError: a set has fewer than two vectors.
-    """
-    if min(len(x), len(y)) < 2:
-        raise ValueError(f"a covariance needs two vectors, got {len(x)} and {len(y)}")
-    mean_x, root_x = _centred(x)
-    mean_y, root_y = _centred(y)
-    shared = np.linalg.svd(root_x @ root_y.T, compute_uv=False).sum()
-    apart = ((mean_x - mean_y) ** 2).sum()
-    # The exact value is >= 0; for two equal sets rounding alone leaves about -1e-13.
-    return max(0.0, float(apart + (root_x**2).sum() + (root_y**2).sum() - 2 * shared))
+Kernel = Callable[[Vectors, Float[np.ndarray, "m d"]], Float[np.ndarray, "n m"]]
+"""The value of every vector of one set with every vector of the other."""
 
 
-def _centred(x: Vectors) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "k d"]]:
-    """The mean, and a matrix R of at most d rows with R^T R equal to the covariance."""
-    x = x.astype(np.float64)
-    mean = x.mean(axis=0)
-    root = (x - mean) / np.sqrt(len(x) - 1)
-    if len(root) > x.shape[1]:
-        root = np.linalg.qr(root, mode="r")  # the same Gram matrix from d rows instead of n
-    return mean, root
+def polynomial_kernel(
+    x: Vectors, y: Float[np.ndarray, "m d"], *, degree: int = 3, offset: float = 1.0
+) -> Float[np.ndarray, "n m"]:
+    """Return (x . y / d + offset)^degree.
 
-
-def polynomial_kernel(x: Vectors, y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    """Return (x . y / d + 1)^3.
-
-    Source: Binkowski et al. 2018 (Demystifying MMD GANs), sec. 3.
+    Source: Binkowski et al. 2018 (Demystifying MMD GANs), sec. 3, for degree 3 and offset 1.
     """
     product = x.astype(np.float64) @ y.astype(np.float64).T
-    return np.asarray((product / x.shape[1] + 1.0) ** 3)
+    return np.asarray((product / x.shape[1] + offset) ** degree)
 
 
-def video_kernel(videos: Sequence[Float[np.ndarray, "_ d"]]) -> Float[np.ndarray, "v v"]:
-    """Return, for every two videos, the mean of the polynomial kernel over all pairs of their frames.
+def gaussian_kernel(x: Vectors, y: Float[np.ndarray, "m d"], *, sigma: float) -> Float[np.ndarray, "n m"]:
+    """Return exp(-|x - y|^2 / (2 sigma^2)).
+
+    Source: Jayasumana et al. 2024 (Rethinking FID), eq. 5, with sigma = 10 on unit vectors.
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    squares = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None, :] - 2 * x @ y.T
+    return np.asarray(np.exp(-squares.clip(0) / (2 * sigma**2)))
+
+
+def video_kernel(
+    videos: Sequence[Float[np.ndarray, "_ d"]], kernel: Kernel = polynomial_kernel
+) -> Float[np.ndarray, "v v"]:
+    """Return, for every two videos, the mean of a kernel over all pairs of their frames.
 
     Args:
         videos: frame features of each video, frames x d; the numbers of frames may differ.
+        kernel: of two sets of frames.
     """
     stacked = np.concatenate(videos)
     starts = np.cumsum([0] + [len(v) for v in videos[:-1]])
     counts = np.array([len(v) for v in videos])
-    kernel = np.empty((len(videos), len(videos)))
+    table = np.empty((len(videos), len(videos)))
     for row, video in enumerate(videos):  # one video at a time: frames^2 numbers never stand in memory at once
-        sums = np.add.reduceat(polynomial_kernel(video, stacked), starts, axis=1).sum(axis=0)
-        kernel[row] = sums / (counts * len(video))
-    return kernel
+        sums = np.add.reduceat(kernel(video, stacked), starts, axis=1).sum(axis=0)
+        table[row] = sums / (counts * len(video))
+    return table
 
 
 def mmd(

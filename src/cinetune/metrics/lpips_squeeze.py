@@ -1,0 +1,21 @@
+"""Learned perceptual distance through SqueezeNet."""
+
+from cinetune.metrics import _lpips
+from cinetune.metrics._contract import Card, ItemMetric
+
+METRIC = ItemMetric(
+    name="lpips_squeeze",
+    version="1",
+    unit="distance",
+    better="lower",
+    kind="pair",
+    least=8,
+    source="Zhang et al. 2018, eq. 1; richzhang/PerceptualSimilarity lpips/lpips.py (v0.1, net='squeeze')",
+    card=Card(
+        measures="How different each frame looks from the same frame of the true continuation, to SqueezeNet.",
+        caveats="A copy of the first frame scores well where little moves: read it beside the static arm. Not on the "
+        "scale of lpips.",
+    ),
+    look=_lpips.look("lpips_squeeze"),
+    score=_lpips.score,
+)
