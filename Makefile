@@ -17,10 +17,10 @@ demo: $(VENV)/core.stamp  ## film, training, generation, measurement, report: of
 	$(BIN)/cinetune demo
 
 test: $(VENV)/dev.stamp  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 test-slow: $(VENV)/dev.stamp  ## the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not network"
+	$(BIN)/python -m pytest -n 2 --maxschedchunk 1 -m "slow and not network"
 
 check: setup  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .

@@ -11,8 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from cinetune.models._wan import WanModel
 
-# Before torch is imported; child processes inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# Before torch is imported; child processes inherit it. One thread: pytest's workers side by side would wait for each
+# other's second ones.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

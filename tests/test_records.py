@@ -9,14 +9,14 @@ import pytest
 
 from cinetune import records
 from cinetune.errors import RecordError
-from cinetune.records import Clip, Result, Sample, Score, Shot, read_records, write_records
+from cinetune.records import Clip, Evaluated, Result, Sample, Score, Shot, read_records, write_records
 
-KINDS = [Shot, Clip, Sample, Score, Result]
+KINDS = [Shot, Clip, Sample, Score, Result, Evaluated]
 
 
 def example(kind: type) -> Any:
     """One record with a telling value in every field."""
-    values: dict[Any, Any] = {str: 'Zoë said "née"\u2028\n\\', float: 0.1 + 0.2, int: 7, float | None: None}
+    values: dict[Any, Any] = {bool: True, str: 'Zoë said "née"\u2028\n\\', float: 0.1 + 0.2, int: 7, float | None: None}
     chosen = {f.name: values[f.type] for f in dataclasses.fields(kind) if f.name != "schema"}
     return kind(**chosen)
 

@@ -1,6 +1,7 @@
 """The command `cinetune evaluate`: parse and call."""
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -123,7 +124,7 @@ def _videos(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from cinetune.devices import pick_device
+    from cinetune.devices import describe, pick_device
     from cinetune.evaluate import ranks
     from cinetune.evaluate.evaluator import measure
     from cinetune.evaluate.inputs import assemble
@@ -133,6 +134,7 @@ def _videos(
     from cinetune.recipe import Evaluate
     from cinetune.report.evaluation import build_page
     from cinetune.run import counting
+    from cinetune.runs import describe_environment
 
     try:
         section = Evaluate.model_validate(settings)
@@ -146,6 +148,7 @@ def _videos(
         done = measure(
             videos, section, seed=seed, out=out, cache=cache or user_cache() / "features", published=backbones,
             device=where, workers=workers, progress=counted,
+            environment=describe_environment(describe(where), ["cinetune", *sys.argv[1:]]),
         )  # fmt: skip
     if not first:
         return

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,15 @@ def start(root: Path, out: Path, metrics: Sequence[str], workers: int, **more: s
     )
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def decoded(out: Path) -> list[Counter[str]]:
     """What each process decoded, by its log."""
     logs = sorted(out.parent.glob(f"{out.name}-*.log"))
@@ -80,7 +89,8 @@ def videos_of(root: Path) -> list[Video]:
     return assemble({"tuned": [root / "tuned"], "base": [root / "base"]}, [root / "clips"], prompts=PROMPTS)
 
 
-def test_neither_workers_nor_order_change_a_bit(root: Path, tmp_path: Path) -> None:
+def test_neither_workers_nor_order_change_a_bit(root: Path, tmp_path: Path, one_thread: None) -> None:
+    """With as many threads each: sums over another number of threads differ in the last bits."""
     videos = videos_of(root)
     alone = measure(videos, ALL, seed=0, out=tmp_path / "alone", workers=1)
     many = measure(videos, ALL, seed=0, out=tmp_path / "many", workers=3)
@@ -91,6 +101,19 @@ def test_neither_workers_nor_order_change_a_bit(root: Path, tmp_path: Path) -> N
     mixed = assemble({arm: turned[arm] for arm in ("tuned", "base")}, turned["clips"], prompts=PROMPTS)
     other = measure(mixed, ALL, seed=0, out=tmp_path / "mixed", cache=tmp_path / "alone" / "features")
     assert other.results == alone.results
+
+
+def test_the_number_of_threads_changes_next_to_nothing(root: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    made = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(measure(videos_of(root), ALL, seed=0, out=tmp_path / str(threads), workers=1).results)
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(*made, strict=True):
+        assert one.estimate == pytest.approx(other.estimate, rel=1e-5, abs=1e-5), one.metric
 
 
 def test_each_worker_gets_its_share_of_the_threads(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def write_results(
     eyes: Mapping[str, Eye],
     section: Evaluate,
     seed: int,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Write one JSON object: `results`, and in `meta` all that is needed to know what they mean and to repeat them."""
     meta: dict[str, object] = {
@@ -90,6 +91,8 @@ def write_results(
     clusters = {video.source: video.cluster for video in videos if video.arm != TRAINING}
     if any(source != cluster for source, cluster in clusters.items()):
         meta["clusters"] = clusters
+    if environment:
+        meta["environment"] = dict(environment)
     tree = {"schema": 1, "meta": meta, "results": [dataclasses.asdict(result) for result in results]}
     write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
 

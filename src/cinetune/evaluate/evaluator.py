@@ -152,6 +152,7 @@ def measure(
     device: torch.device = CPU,
     workers: int | None = None,
     strict: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Measure videos that were found and paired; what the other two functions share.
 
@@ -162,6 +163,7 @@ def measure(
         videos: of all arms, the real ones among them.
         section, seed, out, cache, progress, published, device, workers: as `evaluate_folders`.
         strict: a video that cannot be read is an error.
+        environment: what one needs to know to repeat it (see `runs.describe_environment`), for results.json.
 
     Raises:
         MetricError: no metrics, or not one generated video can be read.
@@ -197,7 +199,7 @@ def measure(
         results = corrected(results)
     write_records(out / "scores.jsonl", scores)
     write_records(out / "videos.jsonl", records)
-    write_results(out / "results.json", results, videos, metrics, eyes, section, seed)
+    write_results(out / "results.json", results, videos, metrics, eyes, section, seed, environment)
     short = {str(video.path): became.short for video, became in zip(videos, found, strict=True) if became.short}
     return Evaluation(results, records, [f"{path}: {why}" for path, why in short.items()], spent.seconds)
 
