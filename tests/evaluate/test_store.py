@@ -74,3 +74,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(RecordError, match=path.name):
         store.find(DIGEST)
+
+
+def test_the_same_video_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Safetensors writes several metadata keys in random order."""
+    seen = {"k1": {"x": np.ones(3), "a": np.zeros(2)}, "k2": "too short", "k3": "no caption", "k4": "no reference"}
+    files = [Store(tmp_path / str(n)).save(DIGEST, SIZE, seen)["k1"].file for n in range(20)]
+    assert len({file.read_bytes() for file in files}) == 1

@@ -5,6 +5,7 @@ so files are only ever added, never changed: any number of processes may write i
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from cinetune.metrics._contract import Features
 
 Seen = Features | str
 """Features, or the reason why there are none."""
-SIZE = "size"
-"""Key of the metadata under which the size of the video stands."""
+NOTES = "notes"
+"""The one key of the metadata: JSON of the video's `size`, and of `reasons` by key. Several keys would be written in
+random order, and the same video would give other bytes."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class Store:
         for path in sorted(self._shelf(digest).glob(f"{digest[2:26]}-*.safetensors")):
             try:
                 with safe_open(path, framework="numpy") as file:
-                    notes = dict(file.metadata())
-                    frames, height, width = map(int, notes.pop(SIZE).split())
-                    keys = {*notes, *(name.partition("/")[0] for name in file.keys())}  # noqa: SIM118 - no mapping
+                    notes = json.loads(file.metadata()[NOTES])
+                    frames, height, width = map(int, notes["size"])
+                    keys = {*notes["reasons"], *(name.partition("/")[0] for name in file.keys())}  # noqa: SIM118 - no mapping
             except (SafetensorError, OSError, TypeError, KeyError, ValueError):
                 raise _damaged(path) from None
             size = (frames, height, width)
@@ -78,14 +80,14 @@ class Store:
         features: Features = {}
         try:
             with safe_open(place.file, framework="numpy") as file:
-                notes = file.metadata() or {}
-                if place.key in notes:
-                    return str(notes[place.key])
+                reasons = json.loads(file.metadata()[NOTES])["reasons"]
+                if place.key in reasons:
+                    return str(reasons[place.key])
                 for name in file.keys():  # noqa: SIM118 - not a mapping
                     key, _, part = name.partition("/")
                     if key == place.key:
                         features[part] = file.get_tensor(name)
-        except (SafetensorError, OSError):
+        except (SafetensorError, OSError, TypeError, KeyError, ValueError):
             raise _damaged(place.file) from None
         return features
 
@@ -103,9 +105,10 @@ class Store:
             if not isinstance(features, str)
             for part, value in features.items()
         }
-        notes = {key: reason for key, reason in seen.items() if isinstance(reason, str)}
+        reasons = {key: reason for key, reason in seen.items() if isinstance(reason, str)}
+        notes = json.dumps({"size": size, "reasons": reasons}, sort_keys=True)
         with files.write_aside(path) as aside:
-            save_file(tensors, aside, metadata={SIZE: " ".join(map(str, size)), **notes})
+            save_file(tensors, aside, metadata={NOTES: notes})
         return {key: Place(path, key) for key in seen}
 
     def _shelf(self, digest: str) -> Path:
