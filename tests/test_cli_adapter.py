@@ -40,7 +40,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = (folder / "good.safetensors").read_bytes()
     (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
     save_file({**one, f"{STEM}.strange": torch.ones(1)}, folder / "unknown.safetensors")
-    save_file({**one, f"{STEM}.lora_magnitude_vector": torch.ones(192)}, folder / "dora.safetensors")
+    save_file({**one, f"{STEM}.dora_scale": torch.ones(192, 1)}, folder / "dora.safetensors")
+    save_file({**one, f"{STEM}.lora_magnitude_vector": torch.ones(192)}, folder / "peft.safetensors")
     save_file({**one, f"{STEM}.lora_B.weight": torch.ones(192, 3)}, folder / "shape.safetensors")
     other = {key.replace("blocks.0.attn2", "single_transformer_blocks.0.attn"): w for key, w in one.items()}
     save_file(other, folder / "flux.safetensors")
@@ -76,6 +77,8 @@ def test_convert(files: Path, tmp_path: Path) -> None:
                    "--to", "kohya", "--keep-alpha", cwd=tmp_path)  # fmt: skip
     assert dropped.returncode == 0, dropped.stderr
     assert "left out 1 of 3 keys" in dropped.stderr
+    line = refused(call("convert", files / "peft.safetensors", tmp_path / "4.safetensors", cwd=tmp_path))
+    assert "no one meaning for DoRA's magnitudes" in line
     assert read_adapter(tmp_path / "2.safetensors").dtypes == [torch.bfloat16]
     assert "choose wan, diffusers, kohya" in refused(
         call("convert", files / "good.safetensors", tmp_path / "3.safetensors", "--to", "comfy", cwd=tmp_path)

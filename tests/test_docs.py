@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
             fenced = not fenced
             continue
         for text in [line.removeprefix("$ ")] if fenced else re.findall(r"`([^`]+)`", line):
+            text = re.sub(r"^torchrun .* -m (?=cinetune )", "", text)
             if re.match(r"(cinetune|make) ", text):
                 yield number, shlex.split(text, comments=True)
 
@@ -108,6 +110,16 @@ def test_a_wrong_command_would_be_found(wrong: str) -> None:
 def test_every_verb_is_described() -> None:
     described = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert [verb for verb in command_line().commands if f"cinetune {verb}" not in described] == []  # type: ignore[attr-defined]
+
+
+def test_the_slurm_script_is_bash_and_calls_what_there_is() -> None:
+    page = (ROOT / "docs" / "train.md").read_text(encoding="utf-8")
+    script = re.findall(r"```sh\n(#!/bin/bash\n.*?)```", page, re.DOTALL)
+    assert len(script) == 1
+    done = subprocess.run(["bash", "-n"], input=script[0], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (inner,) = re.findall(r"python -m (cinetune [^']*)'", script[0])
+    assert complaint(shlex.split(inner)) == ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

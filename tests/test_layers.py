@@ -87,4 +87,4 @@ def test_files_stay_small() -> None:
     sizes = {module: len(file.read_text(encoding="utf-8").splitlines()) for module, file in MODULES.items()}
     assert not {module: n for module, n in sizes.items() if n > 400}
     made_world = ("cinetune.footage.procedural", "cinetune.nano")  # renders and trains what the package embeds
-    assert sum(n for module, n in sizes.items() if not module.startswith(made_world)) <= 21_000
+    assert sum(n for module, n in sizes.items() if not module.startswith(made_world)) <= 26_000

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cinetune.files import sha256
 from cinetune.footage.cache import encode_clip, encode_empty, write_cache
 from cinetune.footage.procedural import render_clip
 from cinetune.footage.video_io import write_video
@@ -28,6 +29,11 @@ def tiny_recipe(model: WanModel, **changes: str) -> Recipe:
     return load_recipe("nano", {**base, **{key.replace("__", "."): value for key, value in changes.items()}})
 
 
+def label(footage: Path, clip: Clip) -> dict[str, str]:
+    """Return what the trainer looks at in the label of a clip's cache file."""
+    return {"clip": clip.id, "caption": clip.caption, "video_sha256": sha256(footage / clip.video)}
+
+
 def prepare_tiny(run: Path, model: WanModel, recipe: Recipe) -> Path:
     """Write footage/ as `prepare` would, from rendered clips."""
     size = recipe.footage
@@ -47,7 +53,11 @@ def prepare_tiny(run: Path, model: WanModel, recipe: Recipe) -> Path:
             )
         )  # fmt: skip
         write_video(run / "footage" / clips[-1].video, iter(np.asarray(shown.frames)), size.fps, lossless=True)
-        write_cache(run / "footage" / clips[-1].cache, encode_clip(encoders, shown.frames, shown.caption), {})
+        write_cache(
+            run / "footage" / clips[-1].cache,
+            encode_clip(encoders, shown.frames, shown.caption),
+            label(run / "footage", clips[-1]),
+        )
     write_cache(run / "footage" / "cache" / "empty.safetensors", encode_empty(encoders), {})
     write_records(run / "footage" / "clips.jsonl", clips)
     tree = {"id": recipe.id, **recipe.model_dump(mode="json")}

@@ -29,6 +29,7 @@ Films = Annotated[list[Path], typer.Argument(help="Film files, folders of them, 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, as made by run or prepare.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="A preset or a TOML file.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="nano, wan, a diffusers folder or a hub id.")]
+SystemChanges = Annotated[list[str] | None, typer.Option("--set", help="system.field=value; may be repeated.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="section.field=value; may be repeated.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of the first film>.")]
@@ -92,13 +93,15 @@ def prepare(
 
 
 @app.command()
-def train(run_folder: RunFolder, device: Device = "auto") -> None:
-    """Stage 1: train the adapter of a prepared run, with early stopping; goes on from its last checkpoint."""
+def train(run_folder: RunFolder, changes: SystemChanges = None, device: Device = "auto") -> None:
+    """Stage 1: train on a prepared run, with early stopping; goes on from its last checkpoint. Runs under torchrun."""
     from cinetune import run as stages
-    from cinetune.devices import pick_device
+    from cinetune.devices import pick_device, rank
     from cinetune.runs import locked
 
-    recipe, model = stages.reopen(run_folder)
+    if rank():
+        console.hush()
+    recipe, model = stages.reopen(run_folder, _changes(changes))
     with locked(run_folder):
         stages.train_stage(run_folder, recipe, model, pick_device(device))
 
@@ -191,20 +194,25 @@ def main() -> None:
     try:
         app()
     except CinetuneError as error:
-        console.note(f"cinetune: {' '.join(str(error).split())}")
+        console.error(f"cinetune: {' '.join(str(error).split())}")
         sys.exit(2)
     except KeyboardInterrupt:
         console.note("cinetune: stopped; the same command goes on from here")
         sys.exit(130)
 
 
-def _recipe(name: str, model: str | None, changes: list[str] | None) -> Recipe:
+def _changes(given: list[str] | None) -> dict[str, str]:
     overrides = {}
-    for change in changes or []:
+    for change in given or []:
         key, equals, value = change.partition("=")
         if not equals:
             raise RecipeError(f"--set {change}: write section.field=value")
         overrides[key.strip()] = value.strip()
+    return overrides
+
+
+def _recipe(name: str, model: str | None, changes: list[str] | None) -> Recipe:
+    overrides = _changes(changes)
     if model is not None:
         overrides["model"] = f'"{model}"' if '"' not in model else model
     if not name:

@@ -66,6 +66,9 @@ def resize(
     out: OutFile,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="At most this rank in every layer.")] = None,
     energy: Annotated[float | None, typer.Option("--energy", help="Per layer, the rank that keeps this share.")] = None,
+    leading: Annotated[
+        bool, typer.Option("--leading", help="The first ranks as they are, of an adapter of train.nested_ranks.")
+    ] = False,
 ) -> None:
     """Cut an adapter down to a lower rank, keeping as much of its update as that rank can."""
     from rich.console import Console
@@ -73,7 +76,7 @@ def resize(
     from cinetune.adapters.resize import resize as write
     from cinetune.adapters.resize import show
 
-    show(write(source, out, rank=rank, energy=energy), Console())
+    show(write(source, out, rank=rank, energy=energy, leading=leading), Console())
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 LINE_EVERY_S = 10.0
 SPEED_OVER_S = 600.0
 """The time left follows the speed of the last ten minutes: one step of a large model may take half a minute."""
+_hushed = False
 
 
 @runtime_checkable
@@ -23,14 +24,32 @@ class Advance(Protocol):
     def __call__(self, n: int | float = 1, text: str = "") -> None: ...
 
 
+def hush() -> None:
+    """Say nothing from now on but errors: of several processes that do the same, one speaks."""
+    global _hushed
+    _hushed = True
+
+
+def error(text: str) -> None:
+    """Say why the program ends."""
+    _print(text, sys.stderr)
+
+
 def note(text: str) -> None:
     """Say a choice that was made or a thing worth knowing, one line."""
-    _print(text, sys.stderr)
+    if not _hushed:
+        _print(text, sys.stderr)
 
 
 def done(text: str) -> None:
     """Say what a stage made and where: the one closing line of a stage."""
-    _print(text, sys.stdout)
+    if not _hushed:
+        _print(text, sys.stdout)
+
+
+def is_live() -> bool:
+    """Whether a person sees standard error as it is written, on a terminal that can redraw a line."""
+    return not _hushed and sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 @contextmanager
@@ -45,8 +64,7 @@ def progress(label: str, total: int | float, done: int | float = 0) -> Iterator[
     Yields:
         A function to call with the units just done.
     """
-    live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    with _bar(label, total, done) if live else _lines(label, total, done) as advance:
+    with _bar(label, total, done) if is_live() else _lines(label, total, done) as advance:
         yield advance
 
 
@@ -89,13 +107,13 @@ def _lines(label: str, total: int | float, start: int | float) -> Iterator[Advan
         if now - said >= LINE_EVERY_S and now_done < total:
             said = now
             left = (now - began) / max(now_done - start, 1e-9) * (total - now_done)
-            note(f"{label}: {now_done:.0f}/{total:.0f}, {_clock(left)} left{', ' * bool(text)}{text}")
+            note(f"{label}: {now_done:.0f}/{total:.0f}, {clock(left)} left{', ' * bool(text)}{text}")
 
     yield advance
-    note(f"{label}: {now_done:.0f}/{total:.0f} in {_clock(time.monotonic() - began)}")
+    note(f"{label}: {now_done:.0f}/{total:.0f} in {clock(time.monotonic() - began)}")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Return "7 s", "3 min 20 s" or "2 h 05 min"."""
     whole = round(seconds)
     if whole < 60:

@@ -1,7 +1,7 @@
 """The whole path, stage by stage. Each stage is also a verb of its own and meets the others on disk."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from cinetune.footage.prepare import find_films, prepare
 from cinetune.generate.stage import generate
 from cinetune.models._contract import VideoModel
 from cinetune.models._resolve import find_model
-from cinetune.recipe import Recipe
+from cinetune.recipe import Recipe, with_system
 from cinetune.records import Clip, Result, Sample, read_records
 from cinetune.report.page import build_report
 from cinetune.runs import load_run, locked, open_run
@@ -52,7 +52,8 @@ def run(films: list[Path], out: Path, recipe: Recipe, *, device: torch.device, c
 def checked_model(recipe: Recipe) -> VideoModel:
     """Return the recipe's model; fails before any work where it cannot make the recipe's size."""
     model: VideoModel = find_model(recipe.model)
-    model.check_size(recipe.footage.frames, recipe.footage.height, recipe.footage.width)
+    for size in recipe.footage.sizes:
+        model.check_size(*size)
     check_experts(recipe, model)
     return model
 
@@ -124,7 +125,12 @@ def counting(label: str) -> Iterator[Callable[[int, int], None]]:
         yield counted
 
 
-def reopen(run_folder: Path) -> tuple[Recipe, VideoModel]:
-    """Return recipe and model of a run folder."""
-    recipe = load_run(run_folder)
+def reopen(run_folder: Path, changes: Mapping[str, str] | None = None) -> tuple[Recipe, VideoModel]:
+    """Return recipe and model of a run folder, with changes of `system` alone.
+
+    Raises:
+        RunError: not a run folder.
+        RecipeError: a change of what the run is.
+    """
+    recipe = with_system(load_run(run_folder), changes or {})
     return recipe, checked_model(recipe)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cinetune.devices import rank
 from cinetune.errors import RunError
 from cinetune.files import sha256, sweep, write_text
 from cinetune.recipe import Recipe
@@ -77,11 +78,15 @@ def load_run(run: Path) -> Recipe:
 def locked(run: Path) -> Iterator[None]:
     """Keep a second process out of a run while this one works in it.
 
-    The lock names the process; one that is no longer alive does not lock.
+    The lock names the process; one that is no longer alive does not lock. Of several processes started together by
+    torchrun, the first holds it.
 
     Raises:
         RunError: another living process works in the run.
     """
+    if rank():
+        yield
+        return
     path = run / ".lock"
     try:
         owner = int(path.read_text(encoding="utf-8"))

@@ -3,11 +3,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from made import adapter_for, same
 from PIL import Image
 
 from cinetune.adapters.card import MARK, push, write_card
+from cinetune.adapters.form import Adapter
 from cinetune.adapters.reading import EXPERT_FILES, read_adapter
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RecordError, RunError, WeightsError
@@ -95,6 +97,16 @@ def test_a_run_of_two_experts_has_files_for_both(tmp_path: Path) -> None:
     assert files == {f"{n}_{e}_noise.safetensors" for n in ("pytorch_lora_weights", "comfyui_lora") for e in adapters}
     for expert, adapter in adapters.items():
         assert same(read_adapter(tmp_path / "card" / f"comfyui_lora_{expert}_noise.safetensors"), adapter)
+
+
+def test_a_dora_has_no_file_for_comfyui(tmp_path: Path) -> None:
+    plain = adapter_for()
+    layers = {n: dataclasses.replace(x, magnitude=torch.ones(len(x.b))) for n, x in plain.layers.items()}
+    write_adapter(tmp_path / "dora.safetensors", Adapter(layers, "diffusers"), "diffusers")
+    text = write_card(tmp_path / "dora.safetensors", tmp_path / "card").read_text()
+    assert [f.name for f in (tmp_path / "card").glob("*.safetensors")] == ["pytorch_lora_weights.safetensors"]
+    assert 'weight_name="pytorch_lora_weights.safetensors")' in text
+    assert "for ComfyUI, merge it into the base first" in text
 
 
 def test_a_half_done_run_and_the_miniature(tmp_path: Path) -> None:

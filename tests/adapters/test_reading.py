@@ -132,7 +132,6 @@ def test_files_of_two_experts(tmp_path: Path) -> None:
 
 
 FOREIGN = [
-    "transformer.blocks.0.attn2.to_q.lora_magnitude_vector",
     "transformer.blocks.0.attn2.to_q.lora_B.bias",
     "diffusion_model.blocks.0.cross_attn.q.dora_scale",
     "diffusion_model.blocks.0.cross_attn.q.diff_b",

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,34 @@ def test_each_layer_gets_the_rank_its_energy_needs(tmp_path: Path) -> None:
     assert "zero update" in console.export_text()
 
 
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_leading_ranks_as_they_are(tmp_path: Path, form: str, rslora: bool) -> None:
+    adapter = adapter_for(ranks=(8, 2), alphas=(16.0,), rslora=rslora)
+    write_adapter(tmp_path / "a.safetensors", adapter, form)
+    kept = resize(tmp_path / "a.safetensors", tmp_path / "b.safetensors", rank=4, leading=True)
+    again = read_adapter(tmp_path / "b.safetensors")
+    for name, layer in adapter.layers.items():
+        rank = min(4, layer.rank)
+        wanted = layer.scale * layer.b[:, :rank] @ layer.a[:rank]
+        assert torch.allclose(again.layers[name].update(), wanted, atol=1e-6)
+        assert again.layers[name].rank == kept[name].rank == rank
+        lost = (layer.update() - wanted).square().sum() / layer.update().square().sum()
+        assert kept[name].energy == pytest.approx(1 - lost.item(), abs=1e-5)
+
+
+def test_a_magnitude_stays() -> None:
+    layer = replace(next(iter(adapter_for(ranks=(8,)).layers.values())), magnitude=torch.rand(192))
+    for leading in (False, True):
+        small, _ = shrink(layer, rank=2, energy=None, leading=leading, name="layer")
+        assert small.magnitude is layer.magnitude
+
+
 def test_bad_wishes(tmp_path: Path) -> None:
     write_adapter(tmp_path / "a.safetensors", adapter_for(), "wan")
-    for wish in ({}, {"rank": 2, "energy": 0.5}, {"rank": 0}, {"energy": 0.0}, {"energy": 1.5}):
+    bad = ({}, {"rank": 2, "energy": 0.5}, {"rank": 0}, {"energy": 0.0}, {"energy": 1.5},
+           {"energy": 0.5, "leading": True})  # fmt: skip
+    for wish in bad:
         with pytest.raises(RecipeError, match="resize"):
             resize(tmp_path / "a.safetensors", tmp_path / "b.safetensors", **wish)
     broken = Layer(torch.full((2, 3), float("nan")), torch.ones(3, 2), 2.0)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,28 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="is the file to be read"):
         convert(path, path, "kohya")
     assert read_adapter(path).format == "wan"
+
+
+def test_magnitudes_stay_in_diffusers_and_are_refused_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    g, plain = torch.Generator().manual_seed(0), adapter_for(ranks=(4, 2))
+    layers = {n: replace(x, magnitude=torch.rand(len(x.b), generator=g)) for n, x in plain.layers.items()}
+    write_adapter(tmp_path / "a.safetensors", Adapter(layers, "diffusers"), "diffusers")
+    again = read_adapter(tmp_path / "a.safetensors")
+    assert all(torch.equal(again.layers[n].magnitude, x.magnitude) for n, x in layers.items())
+    for form in ("wan", "kohya"):
+        with pytest.raises(WeightsError, match=f"{form} files have no one meaning for DoRA"):
+            convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", form)
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", form, drop=True)
+        assert "left out DoRA's magnitudes" in capsys.readouterr().err
+        assert same(read_adapter(tmp_path / "b.safetensors"), plain)
+
+
+def test_a_dora_without_a_magnitude_is_incomplete(tmp_path: Path) -> None:
+    plain = adapter_for()
+    first = next(iter(plain.layers))
+    layers = {n: replace(x, magnitude=torch.ones(len(x.b)) if n != first else None) for n, x in plain.layers.items()}
+    write_adapter(tmp_path / "a.safetensors", Adapter(layers, "diffusers"), "diffusers")
+    with pytest.raises(WeightsError, match=r"add_k_proj\.lora_A\.weight has no magnitude and its metadata says DoRA"):
+        read_adapter(tmp_path / "a.safetensors")

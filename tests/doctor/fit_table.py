@@ -18,7 +18,6 @@ from ops.wan_configs import I2V_14B
 SHAPES = ((33, 480, 832), (81, 480, 832), (81, 720, 1280))
 NAMES = ("RTX-4090", "L40S", "H100-SXM", "H200")
 SHORT = {
-    "validation one clip and one noise level at a time": "validation one by one",
     "text and image encoder off the GPU once all is encoded": "encoders freed",
     "VAE decoding in tiles": "VAE tiles",
     "linear layers of the base stored in fp8": "fp8 base",

@@ -11,9 +11,9 @@ from rich.console import Console
 from cinetune.doctor.configs import describe_model
 from cinetune.doctor.doctor import SHARE_OF_PEAK, Diagnosis, doctor
 from cinetune.doctor.estimate import Plan, shape
-from cinetune.doctor.hardware import GPUS
 from cinetune.errors import CinetuneError, RecipeError, RunError, WeightsError
 from cinetune.models.nano import FOLDER
+from cinetune.ops.gpus import GPUS
 from ops.wan_configs import I2V_14B, TI2V_5B
 
 NANO = {"frames": 17, "height": 64, "width": 96}

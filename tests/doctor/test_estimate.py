@@ -5,14 +5,7 @@ import pytest
 
 from cinetune.adapters.targets import SETS
 from cinetune.doctor.configs import Described
-from cinetune.doctor.estimate import (
-    VALIDATION_LEVELS,
-    VALIDATION_VIDEOS,
-    Plan,
-    advise,
-    generate_peak,
-    train_peak,
-)
+from cinetune.doctor.estimate import Plan, advise, generate_peak, train_peak
 from cinetune.doctor.vae import VaeCost
 from cinetune.ops.flops import adapted, read_sizes
 from ops.wan_configs import I2V_14B
@@ -29,8 +22,6 @@ PLAN = Plan(81, 480, 832, LAYERS, rank=8)
 def test_a_peak_is_the_sum_of_its_terms_and_the_largest_moment() -> None:
     for peak in (train_peak(MODEL, PLAN, VAE), generate_peak(MODEL, PLAN, VAE)):
         assert peak.total == sum(peak.terms.values()) >= max(peak.others.values())
-        assert peak.terms["text encoder"] == 4 * 5_680_910_336
-        assert peak.terms["VAE"] == 4 * VAE.parameters
         assert peak.fits(peak.total / 2**30)
         assert not peak.fits(peak.total / 2**30 - 0.01)
 
@@ -43,19 +34,24 @@ def test_encoders_that_are_freed_are_gone_but_had_to_be_there_once() -> None:
     assert half.terms["text encoder"] == 2 * 5_680_910_336
 
 
-def test_validation_may_be_the_worst_moment() -> None:
-    at_once = train_peak(MODEL, PLAN, VAE)
-    one_by_one = train_peak(MODEL, replace(PLAN, one_by_one=True), VAE)
-    assert at_once.moment == "validation, held-out loss"
-    assert one_by_one.moment == "training step"
-    assert at_once.others["training step"] == one_by_one.total
+def test_encoders_lie_on_the_gpu_while_generating_and_never_while_training() -> None:
+    generating = generate_peak(MODEL, PLAN, VAE)
+    assert generating.terms["text encoder"] == 4 * 5_680_910_336
+    assert generating.terms["VAE"] == 4 * VAE.parameters
+    assert not {"text encoder", "image encoder", "VAE"} & set(train_peak(MODEL, PLAN, VAE).terms)
 
 
-def test_validation_is_counted_as_it_is_done() -> None:
-    from cinetune.train import validation
-
-    assert len(validation.SIGMAS) == VALIDATION_LEVELS
-    assert validation.BATCH == VALIDATION_VIDEOS
+def test_a_validation_needs_no_more_than_a_step_but_for_a_vae_larger_than_its_activations() -> None:
+    for batch in (1, 4):
+        peak = train_peak(MODEL, replace(PLAN, batch=batch), VAE)
+        assert peak.moment == "training step"
+        assert set(peak.others) == {"validation, held-out loss", "validation, decoding"}
+    hungry = train_peak(MODEL, PLAN, replace(VAE, decode_bytes=60_000_000_000))
+    assert hungry.moment == "validation, decoding"
+    assert hungry.terms["VAE"] == 4 * VAE.parameters
+    assert hungry.terms["decoding"] == 60_000_000_000, "one video at a time"
+    tiled = train_peak(MODEL, replace(PLAN, tiled=True), replace(VAE, decode_bytes=60_000_000_000))
+    assert tiled.moment == "training step"
 
 
 @pytest.mark.parametrize("work", ["train", "generate"])
@@ -73,9 +69,9 @@ def test_advice_falls_until_it_fits_and_stops_there(work: str, memory: float) ->
 
 
 def test_the_cheapest_comes_first_and_shards_replace_fp8() -> None:
-    plan = replace(PLAN, checkpointing=False, one_by_one=True)
-    names = [step.name for step in advise(MODEL, plan, VAE, 24.0, work="train", gpus=1)]
-    assert names[:2] == ["gradient checkpointing", "text and image encoder off the GPU once all is encoded"]
+    names = [s.name for s in advise(MODEL, replace(PLAN, checkpointing=False), VAE, 24.0, work="train", gpus=1)]
+    assert names[0] == "gradient checkpointing"
+    assert not any("encoder" in name for name in names)
     assert any(name.startswith("FSDP2") for name in names)
     assert not any("fp8" in name for name in names)
     assert sum(name.startswith("FSDP2") for name in names) == 1
@@ -106,7 +102,7 @@ def test_the_estimate_beside_published_memory() -> None:
     81 frames of 480p, LoRA with checkpointing, base in bf16, one GPU: 60 GB for T2V-14B (DiffSynth-Studio README),
     about 73 GB for I2V-14B (Stable-Video-Infinity#49).
     """
-    peak = train_peak(MODEL, replace(PLAN, encoders="freed", one_by_one=True), VAE)
+    peak = train_peak(MODEL, PLAN, VAE)
     assert 50e9 < peak.total < 80e9
 
 

@@ -12,15 +12,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from cinetune.devices import free_memory
 from cinetune.doctor import doctor as module
 from cinetune.doctor import timing
 from cinetune.doctor.doctor import Diagnosis, doctor
-from cinetune.doctor.hardware import find_gpu
 from cinetune.doctor.measure import Measured, Work
 from cinetune.errors import CinetuneError, RecipeError, RunError, WeightsError
 from cinetune.models._random import shape_folder
 from cinetune.models._wan import WanModel
 from cinetune.models.nano import FOLDER
+from cinetune.ops.gpus import find_gpu
 
 CPU = torch.device("cpu")
 NANO = {"frames": 17, "height": 64, "width": 96, "repeats": 1, "device": "cpu"}
@@ -195,7 +196,7 @@ def test_another_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_free_memory_is_less_than_there_is() -> None:
-    free = timing.free_memory()
+    free = free_memory()
     assert free is None or 0 < free < 2**46
 
 

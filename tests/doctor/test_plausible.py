@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from cinetune.doctor.hardware import find_gpu
 from cinetune.doctor.plausible import plausible
 from cinetune.errors import RunError
 from cinetune.ops.flops import Shape, read_sizes, sampler_flops
+from cinetune.ops.gpus import find_gpu
 from ops.wan_configs import I2V_14B
 
 VIDEO = sampler_flops(read_sizes(I2V_14B, "x"), Shape(81, 720, 1280), steps=40, guidance=5.0)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cinetune.errors import FootageError
-from cinetune.footage import any_video
+from cinetune.footage import _gathering, any_video
 from cinetune.footage.any_video import digest, is_sequence, read_any
 from cinetune.footage.video_io import write_video
 
@@ -106,10 +106,10 @@ def test_sequences_that_are_damaged(tmp_path: Path) -> None:
 
 
 def test_a_whole_film_is_refused_before_memory_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_video(tmp_path / "a.mkv", FRAMES, 16.0, lossless=True)
-    monkeypatch.setattr(any_video, "LARGEST", FRAMES.nbytes)
-    assert np.array_equal(read_any(tmp_path / "a.mkv"), FRAMES)
-    monkeypatch.setattr(any_video, "LARGEST", FRAMES.nbytes - 1)
+    frames = np.concatenate([FRAMES, FRAMES])
+    write_video(tmp_path / "a.mkv", frames, 16.0, lossless=True)
+    assert np.array_equal(read_any(tmp_path / "a.mkv"), frames)
+    monkeypatch.setattr(_gathering, "free_memory", lambda: _gathering.SPARE)
     refused(tmp_path / "a.mkv", "too long")
 
 

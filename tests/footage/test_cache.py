@@ -28,6 +28,18 @@ def test_encodes_the_clips_own_first_frame() -> None:
     assert (encoders.texts, encoders.images) == (2, 1)
 
 
+def test_a_still_picture_is_given_no_first_frame() -> None:
+    """The first frame would be the whole answer: mask, condition latents and image tokens are zero."""
+    frames = np.random.default_rng(0).integers(0, 256, (1, 16, 24, 3), np.uint8)
+    told = encode_clip(FakeEncoders(), frames, "a cat")
+    assert {name: tuple(t.shape) for name, t in told.items()} == {
+        "latents": (3, 1, 2, 3), "first": (7, 1, 2, 3), "image": (4, 3), "text": (6, 2),
+    }  # fmt: skip
+    assert not told["first"].any()
+    assert not told["image"].any()
+    assert told["latents"].any()
+
+
 def test_comes_back_as_it_was_and_in_the_same_bytes(tmp_path: Path) -> None:
     label = {f"key {n}": "ü" * n for n in range(20)} | {"clip": "a"}
     for name in ("a", "b"):

@@ -88,6 +88,9 @@ class FakeModel:
         self.loaded += 1
         return self.encoders
 
+    def load_decoder(self, device: torch.device) -> FakeEncoders:
+        raise AssertionError("prepare decodes no latents")
+
     def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         raise AssertionError("prepare needs no denoiser")
 

@@ -17,7 +17,7 @@ from cinetune.footage.windows import (
     plan_windows,
     seconds_needed,
 )  # fmt: skip
-from cinetune.recipe import Footage
+from cinetune.recipe import Footage, Size
 
 
 def footage(**changes: float) -> Footage:
@@ -54,6 +54,12 @@ def test_windows_stay_in_their_shot_with_a_frame_to_spare() -> None:
             mine = [w.start for w in windows if w.shot == shot]
             assert bool(mine) == (end - start >= seconds_needed(float(frame_s), settings) - 1.6e-3)
             assert np.allclose(np.diff(mine), settings.stride * settings.frames / settings.fps, atol=1e-5)
+
+
+def test_of_one_frame_there_is_one_window_in_the_middle_of_a_shot() -> None:
+    spans = np.array([[0, 2.0], [2.0, 2.25], [2.25, 2.375], [2.375, 3.0]])  # the third is all smeared
+    windows = plan_windows(spans, 0.125, Footage(fps=8.0).at(Size(1, 32, 48)))
+    assert [(w.shot, w.start) for w in windows] == [(0, 0.875), (3, 2.6875)]
 
 
 @pytest.mark.parametrize("film_fps", [8.0, 10.0, 16.0, 24.0, 30.0])

@@ -98,7 +98,7 @@ def test_another_adapter_makes_everything_again(run: Path, tiny: WanModel, tmp_p
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     network = tiny.load_transformer(CPU, torch.float32)
-    lora.load(copy / "train" / "best" / lora.FILE_NAME, network, [])
+    lora.load(copy / "train" / "best" / lora.FILE_NAME, network)
     for weight in lora.parameters(network):
         weight.data *= 0.5
     lora.save(copy / "train" / "best" / lora.FILE_NAME, network)

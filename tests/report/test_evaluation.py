@@ -130,6 +130,7 @@ def test_other_forms_of_evaluations(small: Path) -> None:
     assert "recorded no command line" in html
     assert 'id="card-my-module-OWN"' in html
     assert "could be found" not in html
+    assert "come from resampling whole videos.</p>" in html  # no word of tests, since nothing was compared
 
 
 def test_nothing_measured(small: Path) -> None:

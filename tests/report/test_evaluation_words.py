@@ -2,12 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from cinetune.records import Evaluated, Result, Score
 from cinetune.report.evaluation_files import Evaluation
-from cinetune.report.evaluation_plots import change_words
+from cinetune.report.evaluation_plots import _density, change_words
 from cinetune.report.evaluation_views import chosen, left_out
 from cinetune.report.evaluation_words import claims, headline, measured, outcome
 
@@ -163,3 +165,25 @@ def test_words_for_pairs() -> None:
     assert change_words(pairs, "lower") == "2 better, 1 worse, 1 the same"
     assert change_words(pairs, "higher") == "1 better, 2 worse, 1 the same"
     assert change_words(pairs[:1], "neither") == "1 higher, 0 lower"
+
+
+def test_statistics_stand_for_videos() -> None:
+    files = {"real": {"fvd": {"file": "ucf.npz"}, "fid": {"file": "ucf.npz"}}}
+    e = evaluation([BETTER], ("a", "b"))
+    assert headline(dataclasses.replace(e, meta={"statistics": files})) == (
+        "a and b: 20 videos each against 20 real videos and statistics ucf.npz"
+    )
+    files["arms"] = {"c": {"file": "c.npz"}}
+    e = Evaluation(Path(), {"statistics": files}, [dataclasses.replace(BETTER, arm="c")], [], [])
+    assert headline(e) == "c (statistics c.npz) against statistics ucf.npz"
+    assert measured(e) == "c (statistics c.npz) was measured against statistics ucf.npz by LPIPS."
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.01, 0.02, 0.3, 0.5, 0.9], [-0.01, 0.0, 0.02, 0.3, 0.5, 0.9]])
+def test_a_density_is_below_zero_only_where_scores_are(scores: list[float]) -> None:
+    axes = Mock()
+    _density(axes, np.array(scores), 0, "red")
+    at, heights = axes.fill_between.call_args.args[:2]
+    assert (at[0] < 0) == (scores[0] < 0)
+    if scores[0] >= 0:  # what was folded back keeps the density from falling towards the edge
+        assert -heights[0] == pytest.approx(0.4, rel=0.05)

@@ -107,8 +107,30 @@ def test_what_the_page_says(page: Path) -> None:
     assert "enlarged 4 times" in html
     assert "needs at least 32 videos, has 7" in html
     assert "not comparable with published ones" in html
-    assert "after 3 validations without a fall" in html
-    assert "best, step 175" in html
+    assert "after 3 validations without a clear gain in held-out LPIPS, more than 0.002" in html
+    assert "On the 8 validation clips that is a gain over the base: LPIPS \u22120.087" in html
+    for words in ("best, step 175", "held-out clips", "training clips", "noise level 0.45", "noise level 0.92"):
+        assert words in html
+
+
+def test_a_run_of_before_has_a_page_and_memorising_is_said(small: Path) -> None:
+    """Validations without noise levels, training clips and a verdict; and one that another metric decided."""
+    path = small / "train" / "validations.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    old = ("step", "lpips", "low", "high", "static_lpips", "base_lpips", "loss", "best", "clips")
+    path.write_text("".join(json.dumps({key: row[key] for key in old}) + "\n" for row in rows))
+    summary = json.loads((small / "train" / "summary.json").read_text())
+    write_json(small / "train" / "summary.json", {k: v for k, v in summary.items() if k != "verdict"})
+    html = build_report(small).read_text(encoding="utf-8")
+    assert "held-out LPIPS, lower is better" in html
+    assert "noise level 0.45" not in html
+    assert "over the base: LPIPS" not in html
+
+    news = {"metric": "ssim", "better": "higher", "lpips": None, "memorising": "memorising: it was seen"}
+    path.write_text("".join(json.dumps({**row, **news}) + "\n" for row in rows))
+    html = build_report(small).read_text(encoding="utf-8")
+    assert "held-out SSIM, higher is better" in html
+    assert "At step 250 it was memorising: it was seen." in html
 
 
 def test_progress_counts_rows(small: Path) -> None:

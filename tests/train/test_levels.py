@@ -28,8 +28,8 @@ def share_below(sigma: torch.Tensor, settings: Train) -> torch.Tensor:
 @pytest.mark.parametrize("density", ["logit_normal", "uniform"])
 @pytest.mark.parametrize("which", ["high", "low"])
 def test_levels_of_one_expert_follow_the_density_cut_to_its_range(which: str, density: str) -> None:
-    settings = Train.model_validate({"batch": COUNT, "shift": 5.0, "sigma_density": density})
-    levels = draw_levels(settings, experts(), which, generator=torch.Generator().manual_seed(0)).sort().values
+    settings = Train.model_validate({"shift": 5.0, "sigma_density": density})
+    levels = draw_levels(settings, experts(), which, COUNT, generator=torch.Generator().manual_seed(0)).sort().values
     assert ((levels >= BOUNDARY) == (which == "high")).all()
     cut = share_below(torch.tensor(BOUNDARY), settings)
     below, above = (cut, torch.tensor(1.0)) if which == "high" else (torch.tensor(0.0), cut)
@@ -43,18 +43,18 @@ def test_levels_of_one_expert_follow_the_density_cut_to_its_range(which: str, de
 def test_share_of_the_clips_that_the_high_noise_expert_gets(boundary: float, shift: float, share: float) -> None:
     """docs/base-models.md tells these; from the normal distribution's tables."""
     network = experts(boundary)
-    levels = draw_levels(Train(batch=COUNT, shift=shift), network, "both", generator=torch.Generator().manual_seed(0))
+    levels = draw_levels(Train(shift=shift), network, "both", COUNT, generator=torch.Generator().manual_seed(0))
     assert network.high(levels).float().mean().item() == pytest.approx(share, abs=4 * 0.5 / math.sqrt(COUNT))
 
 
 def test_both_experts_and_one_network_draw_what_was_always_drawn() -> None:
-    settings = Train(batch=64, shift=5.0)
+    settings = Train(shift=5.0)
     plain = flow.sample_sigma(64, generator=torch.Generator().manual_seed(3), density="logit_normal")
     for network in (experts(), nn.Identity()):
-        drawn = draw_levels(settings, network, "both", generator=torch.Generator().manual_seed(3))
+        drawn = draw_levels(settings, network, "both", 64, generator=torch.Generator().manual_seed(3))
         assert torch.equal(drawn, flow.shift_sigma(plain, 5.0))
 
 
 def test_a_range_that_nothing_falls_into_is_an_error() -> None:
     with pytest.raises(RecipeError, match=r"in the range of the high noise expert; change train\.shift"):
-        draw_levels(Train(batch=1), experts(2.0), "high", generator=torch.Generator().manual_seed(0))
+        draw_levels(Train(), experts(2.0), "high", 1, generator=torch.Generator().manual_seed(0))

@@ -56,7 +56,8 @@ def write_card(source: Path, out: Path, *, base: str | None = None, licence: str
     base = base or (_hub_id(told.recipe.model) if told else None)
     for expert, adapter in adapters.items():
         write_adapter(out / _for_expert(DIFFUSERS_FILE, expert), adapter, "diffusers")
-        write_adapter(out / _for_expert(COMFY_FILE, expert), adapter, "wan")
+        if not adapter.dora:
+            write_adapter(out / _for_expert(COMFY_FILE, expert), adapter, "wan")
     for name, _ in told.pictures if told else []:
         with write_aside(out / "images" / name) as aside:
             shutil.copyfile(source / "generate" / "keyframes" / name, aside)
@@ -156,7 +157,7 @@ def _about(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
         ("targets", f"{name_of(n for adapter in adapters.values() for n in adapter.layers)}, {len(layers)} layers"),
         ("rank", _span(ranks)),
         ("alpha", _span(alphas)),
-        ("weights", f"{sum(layer.a.numel() + layer.b.numel() for layer in layers):,}"),
+        ("weights", f"{sum(layer.parameters for layer in layers):,}"),
     ]
     if "" not in adapters:
         rows.insert(0, ("experts", " and ".join(f"{expert} noise" for expert in adapters)))
@@ -164,11 +165,15 @@ def _about(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
 
 
 def _usage(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
-    comfy = {expert: _for_expert(COMFY_FILE, expert) for expert in adapters}
+    dora = any(adapter.dora for adapter in adapters.values())
+    files = {expert: _for_expert(DIFFUSERS_FILE if dora else COMFY_FILE, expert) for expert in adapters}
     yield "## Use"
-    where = [f"`{file}` into `models/loras`" for file in comfy.values()]
-    yield (f"In ComfyUI: put {' and '.join(where)} and load {'it' if len(where) == 1 else 'each'} with strength 1"
-           + ("" if "" in comfy else ", each on the model of its own noise range") + ". In diffusers:")  # fmt: skip
+    where = [f"`{file}` into `models/loras`" for file in files.values()]
+    if dora:
+        yield "A DoRA: for ComfyUI, merge it into the base first (`cinetune adapter merge`). In diffusers:"
+    else:
+        yield (f"In ComfyUI: put {' and '.join(where)} and load {'it' if len(where) == 1 else 'each'} with strength 1"
+               + ("" if "" in files else ", each on the model of its own noise range") + ". In diffusers:")  # fmt: skip
     yield "\n".join((
         "```python",
         "import torch",
@@ -178,11 +183,11 @@ def _usage(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
         *(
             f'pipeline.load_lora_weights("THIS_REPOSITORY", weight_name="{file}"'
             + (", load_into_transformer_2=True)" if expert == "low" else ")")
-            for expert, file in comfy.items()
+            for expert, file in files.items()
         ),
         "```",
     ))  # fmt: skip
-    for expert, file in comfy.items():
+    for expert, file in files.items() if not dora else ():
         yield (f"`{_for_expert(DIFFUSERS_FILE, expert)}` holds the same adapter with its alpha in the metadata, which "
                f"older versions of diffusers do not read; `{file}` has it folded in.")  # fmt: skip
 

@@ -24,6 +24,8 @@ class Layer:
     alpha: float
     rslora: bool = False
     """Scale is alpha / sqrt(rank) (Kalajdzievski 2023, rsLoRA) instead of alpha / rank."""
+    magnitude: Float[Tensor, " out"] | None = None
+    """DoRA: what the norms of the rows of the adapted weight are set to; None = they are what they come to."""
 
     @property
     def rank(self) -> int:
@@ -40,10 +42,29 @@ class Layer:
         """The alpha of the same scale under the rule alpha / rank, for files that know no other."""
         return self.scale * self.rank if self.rslora else self.alpha
 
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return self.a.numel() + self.b.numel() + (0 if self.magnitude is None else self.magnitude.numel())
+
     def update(self) -> Float[Tensor, "out into"]:
         """Return scale * B A in fp32; the largest thing here, out x in."""
         product: Tensor = self.b.float().flatten(1) @ self.a.float().flatten(1)
         return product * self.scale
+
+    def applied(self, weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
+        """Return the adapted weight in fp32: weight + scale * B A; with a magnitude m each row of it brought to norm m.
+
+        Source: DoRA, Liu et al. 2024 (arXiv 2402.09353), eq. 5; the norm is over all but the outputs.
+        """
+        added = weight.float() + self.update().reshape(weight.shape).to(weight.device)
+        if self.magnitude is None:
+            return added
+        norm = added.flatten(1).norm(dim=1)
+        brought: Tensor = added * (self.magnitude.float().to(norm.device) / norm).view(
+            -1, *(1 for _ in weight.shape[1:])
+        )
+        return brought
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,11 @@ class Adapter:
     def dtypes(self) -> list[torch.dtype]:
         """Return the precisions of the weights, each once."""
         return sorted({w.dtype for layer in self.layers.values() for w in (layer.a, layer.b)}, key=str)
+
+    @property
+    def dora(self) -> bool:
+        """Whether a layer has a magnitude."""
+        return any(layer.magnitude is not None for layer in self.layers.values())
 
 
 def usual(values: Mapping[str, T]) -> tuple[T, dict[str, T]]:

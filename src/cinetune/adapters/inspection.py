@@ -52,6 +52,8 @@ class Inspection:
     format: str
     precision: list[str]
     parameters: int
+    dora: bool
+    """Whether layers have magnitudes beside scale * B A, which is all that norms and energies here are of."""
     targets: str
     """A set's name, or "other"."""
     image_projections: bool
@@ -89,7 +91,8 @@ def inspect(path: Path) -> Inspection:
         file=find(path).name,
         format=adapter.format,
         precision=[str(dtype).removeprefix("torch.") for dtype in adapter.dtypes],
-        parameters=sum(layer.a.numel() + layer.b.numel() for layer in adapter.layers.values()),
+        parameters=sum(layer.parameters for layer in adapter.layers.values()),
+        dora=adapter.dora,
         targets=name_of(reports),
         image_projections=any("add_k_proj" in name or "add_v_proj" in name for name in reports),
         total=_group("all", reports, kept),
@@ -104,7 +107,8 @@ def show(inspection: Inspection, out: Console) -> None:
     total = inspection.total
     out.print(
         f"{inspection.file}: {inspection.format} format, {', '.join(inspection.precision)}, "
-        f"{total.layers} layers, {inspection.parameters:,} weights, targets {inspection.targets}",
+        f"{total.layers} layers, {inspection.parameters:,} weights, targets {inspection.targets}"
+        + (", DoRA" if inspection.dora else ""),
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     if "attn2.to_k" in {group.name for group in inspection.targets_of} and not inspection.image_projections:

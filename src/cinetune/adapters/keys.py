@@ -10,11 +10,12 @@ KOHYA = "lora_unet_"
 _PREFIX = re.compile(r"(?:base_model\.model\.)?(?:diffusion_model\.|transformer\.)?")
 _WEIGHT = re.compile(r"(.+)\.lora_(A|B|down|up)(?:\.[^.]+)?\.weight")
 _ALPHA = re.compile(r"(.+)\.(?:lora_)?(alpha)")
+_MAGNITUDE = re.compile(r"(.+)\.lora_(magnitude_vector)(?:\.[^.]+)*")
 _FOREIGN = re.compile(
-    r".+\.(?:diff|diff_b|diff_m|set_weight|dora_scale|lora_magnitude_vector(?:\..+)?|lora_mid\.weight"
+    r".+\.(?:diff|diff_b|diff_m|set_weight|dora_scale|lora_mid\.weight"
     r"|lora_(?:B|up)(?:\.[^.]+)?\.bias|lokr_\w+|hada_\w+)"
 )
-_PARTS = {"A": "a", "down": "a", "B": "b", "up": "b", "alpha": "alpha"}
+_PARTS = {"A": "a", "down": "a", "B": "b", "up": "b", "alpha": "alpha", "magnitude_vector": "magnitude"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Key:
     bare: str
     """The file's own name of the layer without prefix: what the patterns of its configuration speak of."""
     part: str
-    """"a", "b" or "alpha"."""
+    """"a", "b", "alpha" or "magnitude" (peft's DoRA)."""
     formats: frozenset[str]
     """Formats in which the layer has this name; `patch_embedding` has it in two."""
 
@@ -38,15 +39,16 @@ class Sorted:
 
     known: list[Key]
     foreign: list[str]
-    """Real adapter keys that A, B and alpha cannot hold: whole differences, biases, DoRA, LoKr, LoHa."""
+    """Real adapter keys that `Layer` cannot hold: whole differences, biases, LyCORIS' DoRA (`dora_scale`, which readers
+    take to mean one of two things: the norm of the base's rows, or of the adapted ones), LoKr, LoHa."""
     unknown: list[str]
 
 
 def sort_keys(texts: Iterable[str]) -> Sorted:
-    """Return what each key is; an alpha without weights (a LoKr has one) is foreign."""
+    """Return what each key is; an alpha or a magnitude without weights (a LoKr has one) is foreign."""
     known, foreign, unknown = [], [], []
     for text in sorted(texts):
-        match = _WEIGHT.fullmatch(text) or _ALPHA.fullmatch(text)
+        match = _WEIGHT.fullmatch(text) or _ALPHA.fullmatch(text) or _MAGNITUDE.fullmatch(text)
         key = _key(text, match[1], _PARTS[match[2]]) if match else None
         if key:
             known.append(key)
@@ -54,7 +56,7 @@ def sort_keys(texts: Iterable[str]) -> Sorted:
             foreign.append(text)
         else:
             unknown.append(text)
-    weighted = {key.layer for key in known if key.part != "alpha"}
+    weighted = {key.layer for key in known if key.part in ("a", "b")}
     foreign += [key.text for key in known if key.layer not in weighted]
     return Sorted([key for key in known if key.layer in weighted], foreign, unknown)
 

@@ -40,9 +40,8 @@ class _Place:
 
 
 def merged(weight: Tensor, layer: Layer) -> Tensor:
-    """Return weight + scale * B A, computed in fp32, of the weight's shape and precision."""
-    sum32: Tensor = weight.float() + layer.update().reshape(weight.shape).to(weight.device)
-    return sum32.to(weight.dtype)
+    """Return the adapted weight, computed in fp32, of the weight's shape and precision."""
+    return layer.applied(weight).to(weight.dtype)
 
 
 @torch.no_grad()

@@ -62,13 +62,40 @@ def find_all(path: Path) -> dict[str, Path]:
             return pair
     if plain:
         return {next((expert for expert, end in EXPERT_ENDS.items() if plain.name.endswith(end)), ""): plain}
+    if find_networks(path):
+        raise WeightsError(f"{path}: has a network trained whole (train.method = 'full') and no adapter")
     if path.is_dir():
         raise WeightsError(f"{path}: no adapter in this folder; give the .safetensors file")
     raise WeightsError(f"{path}: no such adapter file; train one with `cinetune train`")
 
 
+def find_networks(path: Path) -> dict[str, Path]:
+    """Return the folders of networks that were trained whole, at a folder or a run folder.
+
+    Returns:
+        by their part of a diffusers folder, "transformer", "transformer_2" or both; nothing where there are none.
+    """
+    for folder in (path, path / "train" / "best"):
+        found = {part: folder / part for part in EXPERTS.values() if (folder / part / "config.json").is_file()}
+        if found:
+            return found
+    return {}
+
+
+def find_weights(path: Path) -> list[Path]:
+    """Return all weight files of what a run trained, adapters or whole networks.
+
+    Raises:
+        WeightsError: there are none, or a folder has adapters of both kinds.
+    """
+    networks = find_networks(path)
+    if networks:
+        return [file for folder in networks.values() for file in sorted(folder.glob("*.safetensors"))]
+    return list(find_all(path).values())
+
+
 def read_adapter(path: Path, *, drop: bool = False) -> Adapter:
-    """Read an adapter of Wan2.1 in any format; `drop` leaves out, with a note, what is more than A, B and alpha.
+    """Read an adapter of Wan2.1 in any format; `drop` leaves out, with a note, what `Layer` cannot hold.
 
     Raises:
         WeightsError: no such file, damaged or of another model; keys of two formats, or that only `drop` accepts;
@@ -133,10 +160,24 @@ def _layers(file: Path, keys: list[Key], state: dict[str, Tensor], metadata: dic
             alpha, b = scale * rank, (b.float() / scale).to(b.dtype)
         else:
             alpha, assumed = float(rank), assumed + 1
-        layers[name] = Layer(a, b, alpha, rslora)
+        layers[name] = Layer(a, b, alpha, rslora, _magnitude(file, state, mine, bool(config.get("dora")), b.shape[0]))
     if assumed:
         console.note(f"{file}: no alpha for {assumed} of {len(layers)} layers; taken as the rank (scale 1)")
     return layers
+
+
+def _magnitude(file: Path, state: dict[str, Tensor], mine: dict[str, Key], dora: bool, out: int) -> Tensor | None:
+    """DoRA's magnitude of a layer; None of a plain LoRA."""
+    if "magnitude" not in mine:
+        if dora:
+            raise WeightsError(
+                f"{file}: {mine['a'].text} has no magnitude and its metadata says DoRA; it is incomplete"
+            )
+        return None
+    found = state[mine["magnitude"].text].flatten()  # a convolution's has more axes
+    if found.numel() != out:
+        raise WeightsError(f"{file}: {mine['magnitude'].text} has not {out} numbers; the file is damaged")
+    return found
 
 
 def _number(file: Path, state: dict[str, Tensor], key: str) -> float:
@@ -160,7 +201,7 @@ def _peft_config(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
         patterns = {name: dict(tree.get(name) or {}) for name in ("rank_pattern", "alpha_pattern")}
     except (KeyError, ValueError, TypeError, AttributeError):
         raise WeightsError(f"{file}: rank and alpha in its metadata cannot be read; the file is damaged") from None
-    return {**wanted, **patterns, "rslora": bool(tree.get("use_rslora"))}
+    return {**wanted, **patterns, "rslora": bool(tree.get("use_rslora")), "dora": bool(tree.get("use_dora"))}
 
 
 def _configured(file: Path, config: dict[str, Any], bare: str, rank: int) -> tuple[float, bool]:

@@ -30,6 +30,9 @@ def convert(
         RunError: `out` cannot be written.
     """
     adapter = read_adapter(source, drop=drop)
+    if drop and adapter.dora and to != "diffusers":
+        console.note(f"{source}: left out DoRA's magnitudes; what is written is another adapter")
+        adapter = Adapter({n: replace(layer, magnitude=None) for n, layer in adapter.layers.items()}, adapter.format)
     if out.exists() and out.samefile(find(source)):
         raise WeightsError(f"{out}: is the file to be read; give another name to write")
     where = write_adapter(out, adapter, to, dtype=dtype, keep_alpha=keep_alpha)
@@ -47,7 +50,8 @@ def write_adapter(
         dtype: "fp32", "fp16" or "bf16"; None keeps each weight's own.
 
     Raises:
-        WeightsError: no such format or precision; a weight is too large for the precision.
+        WeightsError: no such format or precision; a weight is too large for the precision; DoRA in another format than
+            "diffusers".
         RunError: the folder cannot be written.
     """
     if form not in FORMATS:
@@ -56,6 +60,10 @@ def write_adapter(
         raise WeightsError(f"no precision {dtype!r}; choose {', '.join(DTYPES)}")
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: give a file name that ends in .safetensors")
+    if adapter.dora and form != "diffusers":
+        raise WeightsError(
+            f"{path}: {form} files have no one meaning for DoRA's magnitudes; write diffusers, or merge the adapter"
+        )
     layers, where = dict(adapter.layers), "alpha kept in .alpha keys"
     metadata: dict[str, str] = {}
     precision = DTYPES[dtype] if dtype else None
@@ -86,6 +94,8 @@ def _keys(layer: Layer, name: str, form: str, keep_alpha: bool) -> dict[str, Ten
     state = {f"{stem}.{down}.weight": layer.a, f"{stem}.{up}.weight": layer.b}
     if form == "kohya" or (form == "wan" and keep_alpha):
         state[f"{stem}.alpha"] = torch.tensor(layer.plain_alpha, dtype=torch.float32)
+    if layer.magnitude is not None:
+        state[f"{stem}.lora_magnitude_vector"] = layer.magnitude.contiguous()
     return state
 
 
@@ -127,4 +137,6 @@ def _peft_metadata(layers: dict[str, Layer]) -> str:
         "alpha_pattern": {f"^{name}": value for name, value in alphas.items()},
         "target_modules": list(layers),
     }  # fmt: skip
+    if any(layer.magnitude is not None for layer in layers.values()):
+        config["use_dora"] = True
     return json.dumps({f"transformer.{key}": value for key, value in config.items()}, sort_keys=True)

@@ -13,7 +13,6 @@ from cinetune.devices import pick_device
 from cinetune.doctor import report
 from cinetune.doctor.configs import Described, describe_model
 from cinetune.doctor.estimate import Peak, Plan, Step, advise, generate_peak, shape, train_peak
-from cinetune.doctor.hardware import GPUS, Gpu, detect, find_gpu
 from cinetune.doctor.measure import Measured, Work, try_out
 from cinetune.doctor.plausible import Claim, plausible
 from cinetune.doctor.vae import VaeCost, count_vae
@@ -23,6 +22,7 @@ from cinetune.models._contract import VideoModel
 from cinetune.models._random_model import RandomModel
 from cinetune.models._resolve import RANDOM, find_model
 from cinetune.ops.flops import Flops, adapted, forward_flops, lora_parameters, sampler_flops, training_flops
+from cinetune.ops.gpus import GPUS, Gpu, detect, find_gpu
 from cinetune.ops.memory import Precision
 
 SHARE_OF_PEAK = 0.33

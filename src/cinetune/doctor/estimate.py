@@ -10,11 +10,6 @@ from cinetune.errors import RecipeError
 from cinetune.ops.flops import Linear, Shape
 from cinetune.ops.memory import CUDA_CONTEXT, FP32, Precision, Setup, Terms, forward_memory, training_memory
 
-VALIDATION_LEVELS = 9
-"""Noise levels whose loss a validation computes together (`SIGMAS` of train/validation.py)."""
-VALIDATION_VIDEOS = 4
-"""Videos that a validation samples and decodes together (`BATCH` of train/validation.py)."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,9 +25,8 @@ class Plan:
     precision: Precision = "bf16"
     checkpointing: bool = True
     encoders: Literal["fp32", "bf16", "freed"] = "fp32"
-    """Precision of text and image encoder; freed: off the GPU once everything is encoded."""
-    one_by_one: bool = False
-    """Whether a validation takes one clip and one noise level at a time."""
+    """Precision of text and image encoder while generating; freed: off the GPU once everything is encoded. Training
+    works from the cache and loads neither."""
     tiled: bool = False
     """Whether the VAE decodes in tiles."""
     offload: bool = False
@@ -83,15 +77,18 @@ def setup_of(plan: Plan) -> Setup:
 
 
 def train_peak(model: Described, plan: Plan, vae: VaeCost | None) -> Peak:
-    """Return the peak of training: the step itself, or a validation between two steps."""
-    setup, extra = setup_of(plan), _resident(model, plan, vae)
+    """Return the peak of training: the step itself, or a validation between two steps.
+
+    A validation takes as many clips and noise levels at a time as a step, and has the VAE on the GPU while it decodes
+    only, one video at a time (train/validation.py).
+    """
+    setup = setup_of(plan)
     step = training_memory(model.sizes, shape(model, plan, plan.batch), setup)
-    levels, videos = (1, 1) if plan.one_by_one else (VALIDATION_LEVELS, VALIDATION_VIDEOS)
     asleep = {name: step[name] for name in ("AdamW states",) if name in step}
-    loss = {**forward_memory(model.sizes, shape(model, plan, levels), setup), **asleep}
-    moments = {"training step": {**step, **extra}, "validation, held-out loss": {**loss, **extra}}
+    loss = {**forward_memory(model.sizes, shape(model, plan, plan.batch), setup), **asleep}
+    moments = {"training step": step, "validation, held-out loss": loss}
     if vae:
-        moments["validation, decoding"] = {**_decoding(loss, vae, plan, videos), **extra}
+        moments["validation, decoding"] = {**_decoding(loss, vae, plan), "VAE": FP32 * vae.parameters}
     return _largest(moments)
 
 
@@ -101,7 +98,7 @@ def generate_peak(model: Described, plan: Plan, vae: VaeCost | None) -> Peak:
     denoise = forward_memory(model.sizes, shape(model, plan, 1), setup)
     moments = {"denoising": {**denoise, **extra}}
     if vae:
-        moments["decoding"] = {**_decoding(denoise, vae, plan, 1), **extra}
+        moments["decoding"] = {**_decoding(denoise, vae, plan), **extra}
     if plan.encoders == "freed":
         held = {name: 2 * count for name, count in model.encoders.items()}
         moments["encoding"] = {**held, "CUDA context": CUDA_CONTEXT}
@@ -154,8 +151,8 @@ def _ladder(plan: Plan, work: str, degrees: list[int]) -> list[Rung]:
     ladder = []
     if work == "train":
         ladder.append(Rung("gradient checkpointing", {"checkpointing": True}))
-        ladder.append(Rung("validation one clip and one noise level at a time", {"one_by_one": True}))
-    ladder.append(Rung("text and image encoder off the GPU once all is encoded", {"encoders": "freed"}))
+    else:
+        ladder.append(Rung("text and image encoder off the GPU once all is encoded", {"encoders": "freed"}))
     ladder.append(Rung("VAE decoding in tiles", {"tiled": True}))
     if plan.precision == "fp32":
         ladder.append(Rung("base in bf16", {"precision": "bf16"}))
@@ -179,10 +176,10 @@ def _resident(model: Described, plan: Plan, vae: VaeCost | None) -> Terms:
     return {**held, "VAE": FP32 * vae.parameters} if vae else held
 
 
-def _decoding(forward: Terms, vae: VaeCost, plan: Plan, videos: int) -> Terms:
-    """A forward pass's terms without its activations, and the VAE's instead."""
+def _decoding(forward: Terms, vae: VaeCost, plan: Plan) -> Terms:
+    """A forward pass's terms without its activations, and the VAE's instead, of one video."""
     kept = {name: size for name, size in forward.items() if name not in ("embeddings", "workspace", "allocator slack")}
-    return {**kept, "decoding": videos * (vae.tiled_bytes if plan.tiled else vae.decode_bytes)}
+    return {**kept, "decoding": vae.tiled_bytes if plan.tiled else vae.decode_bytes}
 
 
 def _largest(moments: dict[str, Terms]) -> Peak:

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from cinetune import console
 from cinetune.adapters import lora
-from cinetune.devices import describe
+from cinetune.devices import describe, free_memory, resident_memory, wait
 from cinetune.doctor.configs import Described
 from cinetune.doctor.estimate import Plan, setup_of, shape
-from cinetune.doctor.hardware import Gpu
-from cinetune.doctor.timing import enough_memory, free_memory, resident_memory, run_timed, size_of, wait
+from cinetune.doctor.timing import enough_memory, run_timed, size_of
 from cinetune.errors import RecipeError, RunError
 from cinetune.models._contract import VideoModel
 from cinetune.models._random_model import draw_inputs
 from cinetune.ops import flow
 from cinetune.ops.flops import forward_flops, training_flops
+from cinetune.ops.gpus import Gpu
 from cinetune.ops.memory import Terms, forward_memory, training_memory, weight_bytes
 
 OVERHEADS = ("allocator slack", "CUDA context")

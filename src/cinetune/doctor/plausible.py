@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from cinetune.doctor.hardware import Gpu
 from cinetune.errors import RunError
+from cinetune.ops.gpus import Gpu
 
 BEST_PUBLISHED = 0.70
 """Share of the dense bf16 peak that no published run of Wan 14B exceeds without 8-bit attention or skipped work.

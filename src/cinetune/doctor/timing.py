@@ -1,15 +1,14 @@
 """How long a piece of work takes on a device and what memory it holds at its peak."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cinetune.devices import wait
 from cinetune.doctor.vae import LiveBytes
 from cinetune.errors import RunError
 
@@ -63,12 +62,6 @@ def run_timed(
     return Timed(tuple(runs), live.peak, None)
 
 
-def wait(device: torch.device) -> None:
-    """Let a GPU finish what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def size_of(tensors: Iterable[Tensor]) -> int:
     """Return the bytes of some tensors."""
     return sum(tensor.nbytes for tensor in tensors)
@@ -88,21 +81,3 @@ def enough_memory(doing: str, advice: str) -> Iterator[None]:
         if not told and not any(words in str(error).lower() for words in NO_MEMORY):
             raise
         raise RunError(f"--measure: out of memory while {doing}; {advice}") from None
-
-
-def free_memory() -> int | None:
-    """Return the bytes of main memory that a program may still take; None where the system does not say (not Linux)."""
-    path = Path("/proc/meminfo")
-    if not path.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024
-
-
-def resident_memory() -> int | None:
-    """Return the most bytes of main memory that this process ever held, libraries and all; None on Windows."""
-    if sys.platform == "win32":
-        return None
-    from resource import RUSAGE_SELF, getrusage
-
-    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

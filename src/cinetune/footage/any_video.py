@@ -8,8 +8,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +18,20 @@ from PIL import Image, UnidentifiedImageError
 from cinetune.errors import FootageError
 from cinetune.files import sha256
 from cinetune.footage import films
+from cinetune.footage._gathering import gather
+from cinetune.footage.pictures import PICTURES, Picture, to_rgb
 from cinetune.footage.video_io import read_frames
 
 SUFFIXES = films.SUFFIXES | {".webp"}
 """What counts as a video inside a folder; a file that is named itself may be called anything."""
-PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
-LARGEST = 4 * 2**30
-"""Bytes of one decoded video; all its frames are held at once, so a whole film is refused rather than tried."""
-_DEEP = ("I", "F")  # Pillow's modes of more than eight bits a channel, by their first letter
 _NUMBERED = re.compile(r"(.*?)(\d+)")
-
-Picture = UInt8[np.ndarray, "h w 3"]
 
 
 def read_any(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
     """Return every frame of a short video.
 
     Raises:
-        FootageError: as `video_io.read_frames`; no frames, more than LARGEST bytes, or a sequence with a gap.
+        FootageError: as `video_io.read_frames` and `_gathering.gather`, or a sequence with a gap.
     """
     if path.is_dir():
         frames = _pictures(path)
@@ -44,7 +39,7 @@ def read_any(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
         frames = _webp(path)
     else:
         frames = (frame for _, frame in read_frames(path))
-    return _stacked(path, frames)
+    return gather(path, frames)
 
 
 def digest(path: Path) -> str:
@@ -105,7 +100,7 @@ def _webp(path: Path) -> Iterator[Picture]:
         with Image.open(path) as picture:
             for number in range(getattr(picture, "n_frames", 1)):
                 picture.seek(number)
-                yield _rgb(path, picture)
+                yield to_rgb(path, picture)
     except (OSError, EOFError, ValueError, SyntaxError):
         raise FootageError(
             f"{path}: damaged or cut off: readable until frame {number}; copy, download or export it again"
@@ -122,7 +117,7 @@ def _pictures(folder: Path) -> Iterator[Picture]:
     for path in _in_order(folder):
         try:
             with Image.open(path) as picture:
-                frame = _rgb(path, picture)
+                frame = to_rgb(path, picture)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
             raise FootageError(f"{path}: a damaged picture ({str(error).splitlines()[0]}); copy it again") from None
         if first is not None and frame.shape != first:
@@ -150,37 +145,3 @@ def _in_order(folder: Path) -> list[Path]:
         gap = next(a for a, b in itertools.pairwise(numbers) if b - a != min(steps))
         raise FootageError(f"{folder}: pictures are missing after number {gap}; copy the sequence again")
     return [numbered[number] for number in numbers]
-
-
-def _rgb(path: Path, picture: Image.Image) -> Picture:
-    if picture.mode.startswith(_DEEP):
-        raise FootageError(f"{path}: more than 8 bits a channel ({picture.mode}); convert it to 8 bits first")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        clear = picture.convert("RGBA")
-        whole = Image.new("RGB", picture.size)
-        whole.paste(clear, mask=clear.getchannel("A"))
-        return np.array(whole)
-    return np.array(picture.convert("RGB"))
-
-
-def _stacked(path: Path, frames: Iterable[Picture]) -> UInt8[np.ndarray, "f h w 3"]:
-    """Return frames as one array, giving each one free as it is copied.
-
-    Raises:
-        FootageError: none, or too many to hold.
-    """
-    held: deque[Picture] = deque()
-    size = 0
-    for frame in frames:
-        held.append(frame)
-        size += frame.nbytes
-        if size > LARGEST:
-            raise FootageError(
-                f"{path}: too long: its frames take more than {LARGEST / 2**30:.0f} GiB of memory; cut it into clips"
-            )
-    if not held:
-        raise FootageError(f"{path}: holds no frames; export or download it again")
-    whole = np.empty((len(held), *held[0].shape), np.uint8)
-    for place in whole:
-        place[:] = held.popleft()
-    return whole

@@ -32,12 +32,18 @@ def encode_clip(encoders: Encoders, frames: UInt8[np.ndarray, "f h w 3"], captio
     Returns:
         latents: c f h w, the clip's latents; first: 20 f h w, mask and condition latents of the clip's own first
         frame; image: n d, its tokens; text: m e, the caption's tokens at their true length.
+
+    Of a single frame, the first one given is the whole answer given, which teaches nothing. So `first` and `image` are
+    zero there, as they are where training leaves the first frame out (train.image_dropout).
     """
     pixels = to_pixels(frames)
+    first, image = encoders.condition(pixels[:, :, 0], len(frames))[0], encoders.encode_image(frames[0])
+    if len(frames) == 1:
+        first, image = torch.zeros_like(first), torch.zeros_like(image)
     return {
         "latents": _plain(encoders.encode_video(pixels)[0]),
-        "first": _plain(encoders.condition(pixels[:, :, 0], len(frames))[0]),
-        "image": _plain(encoders.encode_image(frames[0])),
+        "first": _plain(first),
+        "image": _plain(image),
         "text": _plain(encoders.encode_text([caption])[0]),
     }
 

@@ -76,14 +76,15 @@ def describe(frames: Frames, fps: float, film: str = "") -> str:
     """Return one plain sentence of what can be measured: light, contrast, colours and movement.
 
     Args:
-        frames: a clip.
+        frames: a clip; of one frame, nothing is said of movement.
         fps: frames per second.
         film: file name; people name clips by content, so words in it come first. Numbers and the words of
             cameras and editors ("IMG_0012", "final cut") are left out.
     """
     small = np.stack([_small(frame) for frame in frames])
     picture = " ".join(part for part in (_light(small), "picture", _colours(small)) if part)
-    sentence = f"{'An' if picture[0] in 'aeiou' else 'A'} {picture}, {_movement(small, fps)}."
+    movement = f", {_movement(small, fps)}" if len(small) > 1 else ""
+    sentence = f"{'An' if picture[0] in 'aeiou' else 'A'} {picture}{movement}."
     words = name_words(film)
     return f"{words[0].upper()}{words[1:]}: {sentence[0].lower()}{sentence[1:]}" if words else sentence
 

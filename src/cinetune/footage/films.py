@@ -9,6 +9,7 @@ from pathlib import Path
 from cinetune.errors import FootageError
 from cinetune.files import sha256
 from cinetune.footage.captions import Line, read_sidecar
+from cinetune.footage.pictures import PICTURES, picture_size
 from cinetune.footage.video_io import VideoInfo, probe
 
 SUFFIXES = frozenset(
@@ -20,7 +21,7 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Film:
-    """One film file, opened and read as far as its header."""
+    """One film file, or still picture, opened and read as far as its header."""
 
     path: Path
     digest: str
@@ -30,14 +31,24 @@ class Film:
     """What text beside it says."""
 
     @property
+    def picture(self) -> bool:
+        """Whether it is a still picture."""
+        return is_picture(self.path)
+
+    @property
     def id(self) -> str:
         """Readable, and unique by content: names a film's files on every system."""
         stem = re.sub(r"[^a-z0-9]+", "-", self.path.stem.lower()).strip("-")[:40]
         return f"{stem or 'film'}-{self.digest[:8]}"
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file counts as a still picture, by its name."""
+    return path.suffix.lower() in PICTURES
+
+
 def find_films(given: Sequence[Path]) -> list[Path]:
-    """Return the films that are meant by files, folders and patterns, each content once.
+    """Return the films and pictures that are meant by files, folders and patterns, each content once.
 
     Raises:
         FootageError: nothing there, a film whose header cannot be read, or damaged captions beside it.
@@ -47,7 +58,7 @@ def find_films(given: Sequence[Path]) -> list[Path]:
 
 
 def open_films(given: Sequence[Path]) -> tuple[list[Film], list[str]]:
-    """Return the films, and the names of those left out because another one has the same bytes.
+    """Return the films and pictures, and the names of those left out because another one has the same bytes.
 
     Raises:
         FootageError: as `find_films`.
@@ -55,7 +66,7 @@ def open_films(given: Sequence[Path]) -> tuple[list[Film], list[str]]:
     films: dict[str, Film] = {}
     repeated = []
     for path in (film for one in given for film in _expanded(one)):
-        info = probe(path)
+        info = _picture_info(path) if is_picture(path) else probe(path)
         digest = sha256(path)
         if digest in films:
             if films[digest].path.resolve() != path.resolve():
@@ -67,10 +78,15 @@ def open_films(given: Sequence[Path]) -> tuple[list[Film], list[str]]:
     return list(films.values()), repeated
 
 
+def _picture_info(path: Path) -> VideoInfo:
+    height, width = picture_size(path)
+    return VideoInfo(0.0, 1, 0.0, height, width, path.suffix.lower().removeprefix("."), "picture")
+
+
 def _expanded(path: Path) -> list[Path]:
-    """A folder stands for the films right in it; a pattern, which Windows' shells pass on, for what it fits."""
+    """A folder stands for what lies right in it; a pattern, which Windows' shells pass on, for what it fits."""
     if path.is_dir():
-        films = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+        films = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES | PICTURES)
         if not films:
             raise FootageError(f"{path}: no films in this folder (folders inside it are not searched); name the files")
         return films

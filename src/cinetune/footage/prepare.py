@@ -7,7 +7,8 @@ was: a scan, a clip or a cache that is there and sound is kept, and the end is t
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +22,14 @@ from cinetune.files import sha256, sweep, write_text
 from cinetune.footage.cache import encode_clip, encode_empty, read_cache, read_label, write_cache
 from cinetune.footage.captions import describe, line_for
 from cinetune.footage.films import Film, find_films, open_films
-from cinetune.footage.shots import Scan, read_scan, scan_film, write_scan
-from cinetune.footage.splits import Piece, Splits, name_scenes, split, thin
+from cinetune.footage.pictures import read_picture
+from cinetune.footage.plan import Planned, Source, name_shots, plan, plan_buckets, scene_of, still_pictures
+from cinetune.footage.shots import read_scan, scan_film, write_scan
+from cinetune.footage.splits import Splits, split
 from cinetune.footage.video_io import read_video, write_video
-from cinetune.footage.windows import (
-    BLANK,
-    Window,
-    cropped,
-    cut_windows,
-    deviation,
-    motion,
-    plan_windows,
-    seconds_needed,
-)
+from cinetune.footage.windows import BLANK, Window, cut_windows, deviation, fit, motion
 from cinetune.models._contract import VideoModel
-from cinetune.recipe import Footage, Recipe
+from cinetune.recipe import Recipe, Size
 from cinetune.records import Clip, Shot, read_records, write_records
 
 __all__ = ["Prepared", "find_films", "prepare"]
@@ -49,6 +43,8 @@ class Prepared:
     """What the stage made, in numbers."""
 
     films: int
+    pictures: int
+    """Still pictures."""
     shots: int
     scenes: int
     train: int
@@ -64,33 +60,8 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Planned:
-    film: Film
-    span: tuple[float, float]
-    shot: str
-    scene: str
-    window: Window
-
-    @property
-    def id(self) -> str:
-        return f"{self.shot}-{round(self.window.start * 1000):07d}"
-
-    @property
-    def video(self) -> str:
-        return f"clips/{self.id}.mkv"
-
-    @property
-    def cache(self) -> str:
-        return f"cache/{self.id}.safetensors"
-
-    @property
-    def piece(self) -> Piece:
-        return Piece(self.id, self.film.id, self.shot, self.scene, self.window.start, self.window.end)
-
-
-@dataclass(frozen=True)
 class _Cut:
-    planned: _Planned
+    planned: Planned
     caption: str
     caption_source: str
     motion: float
@@ -113,7 +84,8 @@ def prepare(films: Sequence[Path], out: Path, recipe: Recipe, model: VideoModel,
         WeightsError: the model's weights are missing or damaged.
     """
     settings = recipe.footage
-    model.check_size(settings.frames, settings.height, settings.width)
+    for size in settings.sizes:
+        model.check_size(*size)
     sources, repeated = open_films(films)
     footage, fingerprint = out / "footage", model.fingerprint()
     key = _key(sources, recipe, fingerprint)
@@ -126,20 +98,36 @@ def prepare(films: Sequence[Path], out: Path, recipe: Recipe, model: VideoModel,
     for name in repeated:
         console.note(f"prepare: {name} left out, the same bytes as another film")
 
-    scans = _scan(sources, footage / "scans")
-    shots, planned = _plan(sources, scans, settings)
-    cuts = _cut(planned, footage, settings)
+    pictures = still_pictures(sources, settings)
+    scanned = _scan([film for film in sources if not film.picture], footage / "scans")
+    planned = plan(scanned, settings)
+    cuts = _cut(planned, footage)
+    if not cuts:
+        raise FootageError(
+            f"all {len(planned)} windows are blank (one plain colour); give footage that shows something"
+        )
     pieces = [cut.planned.piece for cut in cuts]
     splits = split(pieces, held_out=settings.held_out, max_test=settings.max_test, seed=recipe.seed)
     for line in splits.notes:
         console.note(line)
-    clips = [_clip(cut, splits, settings) for cut in cuts if cut.planned.id in splits.split]
+    parts = splits.split
+    if settings.buckets:
+        trained = plan_buckets(scanned, pictures, pieces, parts, settings)
+        known = {one.id for one in planned}
+        more = [one for one in trained if one.id not in known]
+        planned, cuts = planned + more, cuts + _cut(more, footage)
+        held = {id_: part for id_, part in parts.items() if part != "train"}
+        parts = held | dict.fromkeys((one.id for one in trained), "train")
+    clips = [_clip(cut, parts[cut.planned.id]) for cut in cuts if cut.planned.id in parts]
+    if settings.buckets:
+        count = Counter(Size(clip.frames, clip.height, clip.width) for clip in clips if clip.split == "train")
+        console.note("prepare: training clips: " + ", ".join(f"{count[size]} of {size}" for size in settings.sizes))
     _encode(clips, footage, model, fingerprint, device)
 
-    write_records(footage / "shots.jsonl", shots)
+    write_records(footage / "shots.jsonl", [shot for source in scanned for shot in source.shots])
     write_records(footage / "clips.jsonl", clips)
     _remove_strangers(footage, clips, sources)
-    prepared = _count(sources, shots, clips, len(planned) - len(cuts), splits)
+    prepared = _count(scanned, pictures, clips, len(planned) - len(cuts), splits)
     told = {"key": key, **dataclasses.asdict(prepared)}
     write_text(footage / "prepared.json", json.dumps(told, indent=2) + "\n")
     console.done(f"prepare: {_words(prepared)} in {footage}")
@@ -171,15 +159,17 @@ def _finished(footage: Path, key: str) -> Prepared | None:
     return prepared
 
 
-def _scan(sources: Sequence[Film], folder: Path) -> list[Scan]:
+def _scan(films: Sequence[Film], folder: Path) -> list[Source]:
     """Find the shots of every film.
 
     Raises:
         FootageError: a film is damaged, or there is only one shot in all.
     """
-    scans = []
-    with console.progress("find shots (seconds of film)", round(sum(film.info.seconds for film in sources))) as advance:
-        for film in sources:
+    if not films:
+        raise FootageError("only still pictures given, and held-out clips are videos; add a film")
+    sources = []
+    with console.progress("find shots (seconds of film)", round(sum(film.info.seconds for film in films))) as advance:
+        for film in films:
             known = sorted({t for line in film.lines for t in (line.start, line.end) if 0 < t < float("inf")})
             key = json.dumps([VERSION, film.digest, known])
             path = folder / f"{film.id}.safetensors"
@@ -189,100 +179,59 @@ def _scan(sources: Sequence[Film], folder: Path) -> list[Scan]:
                 write_scan(path, scan, key)
             else:
                 advance(film.info.seconds)
-            scans.append(scan)
-    if sum(len(scan.spans) for scan in scans) < 2:
+            sources.append(name_shots(film, scan))
+    if sum(len(source.shots) for source in sources) < 2:
         raise FootageError(
-            f"{sources[0].path}: only one shot, and held-out clips must come from another shot than training clips; "
+            f"{films[0].path}: only one shot, and held-out clips must come from another shot than training clips; "
             "add a second film, or give one with cuts"
         )
-    return scans
+    return sources
 
 
-def _plan(sources: Sequence[Film], scans: Sequence[Scan], settings: Footage) -> tuple[list[Shot], list[_Planned]]:
-    """Name shots and scenes, and choose the windows.
-
-    Raises:
-        FootageError: every shot is shorter than a window.
-    """
-    shots, planned, without = [], [], []
-    for film, scan in zip(sources, scans, strict=True):
-        spans = [(float(start), float(end)) for start, end in scan.spans]
-        scenes = name_scenes(film.id, spans, scan.colours, film.lines)
-        ids = [f"{film.id}-{n:04d}" for n in range(len(spans))]
-        for id_, (start, end), scene in zip(ids, spans, scenes, strict=True):
-            shots.append(Shot(id_, film.path.name, film.digest, round(start, 6), round(end, 6), scene))
-        windows = plan_windows(scan.spans, scan.frame_s, settings)
-        planned += [_Planned(film, spans[w.shot], ids[w.shot], scenes[w.shot], w) for w in windows]
-        if not windows:
-            longest = max(end - start for start, end in spans)
-            without.append((longest, seconds_needed(scan.frame_s, settings), film.path.name))
-    if without:
-        longest, needed, name = max(without)
-        reason = f"the longest shot ({name}) has {longest:.2f} s and a clip between two cuts needs {needed:.2f} s"
-        if not planned:
-            raise FootageError(f"no shot is long enough: {reason}; lower footage.frames or raise footage.fps")
-        console.note(f"prepare: {len(without)} of {len(sources)} films give no clip: {reason}")
-    _say_cropped(sources, settings)
-    kept = thin(planned, settings.max_clips, lambda one: one.film.id)
-    if len(kept) < len(planned):
-        console.note(f"prepare: {len(kept)} of {len(planned)} windows taken, evenly over the films (footage.max_clips)")
-    return shots, kept
-
-
-def _say_cropped(sources: Sequence[Film], settings: Footage) -> None:
-    """Say once for each size of picture what is cut off."""
-    names: dict[tuple[int, int], list[str]] = {}
-    for film in sources:
-        names.setdefault((film.info.width, film.info.height), []).append(film.path.name)
-    for (width, height), same in names.items():
-        lost = cropped(height, width, settings.height, settings.width)
-        if lost:
-            more = f" and {len(same) - 1} more" if len(same) > 1 else ""
-            console.note(
-                f"prepare: {same[0]}{more}: {width}x{height} loses {lost} to {settings.width}x{settings.height}"
-            )
-
-
-def _cut(planned: Sequence[_Planned], footage: Path, settings: Footage) -> list[_Cut]:
-    """Write the video of every window that shows something, and measure it.
+def _cut(planned: Sequence[Planned], footage: Path) -> list[_Cut]:
+    """Write the video of every window that shows something, and measure it; the windows of a shot have one size.
 
     Raises:
-        FootageError: a film is damaged, or every window is blank.
+        FootageError: a film is damaged.
     """
     done: dict[str, _Cut] = {}
-    by_shot: dict[str, list[_Planned]] = {}
+    by_shot: dict[str, list[Planned]] = {}
     mended = 0
     for one in planned:
         by_shot.setdefault(one.shot, []).append(one)
     with console.progress("cut clips", len(planned)) as advance:
         for same in by_shot.values():
-            missing: dict[Window, _Planned] = {}
+            missing: dict[Window, Planned] = {}
             for one in same:
-                frames = _read_clip(footage, one, settings)
+                frames = _read_clip(footage, one)
                 if frames is None:
                     missing[one.window] = one
                     mended += (footage / one.video).exists()
                 else:
-                    done[one.id] = _measure(one, frames, settings)
+                    done[one.id] = _measure(one, frames)
                     advance(1)
             if not missing:
                 continue
-            for window, frames in cut_windows(same[0].film.path, same[0].span, list(missing), settings):
+            for window, frames in _decoded(same[0], list(missing)):
                 one = missing[window]
                 if deviation(frames) >= BLANK:
-                    write_video(footage / one.video, frames, settings.fps, lossless=True)
-                    done[one.id] = _measure(one, frames, settings)
+                    write_video(footage / one.video, frames, one.settings.fps, lossless=True)
+                    done[one.id] = _measure(one, frames)
                 advance(1)
     if mended:
         console.note(f"prepare: {mended} clip files were damaged and have been cut again")
-    if not done:
-        raise FootageError(
-            f"all {len(planned)} windows are blank (one plain colour); give footage that shows something"
-        )
     return [done[one.id] for one in planned if one.id in done]
 
 
-def _read_clip(footage: Path, one: _Planned, settings: Footage) -> UInt8[np.ndarray, "f h w 3"] | None:
+def _decoded(one: Planned, windows: Sequence[Window]) -> Iterator[tuple[Window, UInt8[np.ndarray, "f h w 3"]]]:
+    """Yield the frames of windows of one shot, or of a picture."""
+    if one.film.picture:
+        yield one.window, fit(read_picture(one.film.path), one.settings.height, one.settings.width)[None]
+    else:
+        yield from cut_windows(one.film.path, one.span, windows, one.settings)
+
+
+def _read_clip(footage: Path, one: Planned) -> UInt8[np.ndarray, "f h w 3"] | None:
     """Return the frames of a clip that was cut before, or None where it is not there or not as it was."""
     path = footage / one.video
     if not path.is_file():
@@ -294,23 +243,23 @@ def _read_clip(footage: Path, one: _Planned, settings: Footage) -> UInt8[np.ndar
         frames, fps = read_video(path)
     except FootageError:
         return None
-    fits = frames.shape == (settings.frames, settings.height, settings.width, 3) and abs(fps - settings.fps) < 0.01
+    fits = frames.shape == (*one.settings.sizes[0], 3) and abs(fps - one.settings.fps) < 0.01
     return frames if fits else None
 
 
-def _measure(one: _Planned, frames: UInt8[np.ndarray, "f h w 3"], settings: Footage) -> _Cut:
+def _measure(one: Planned, frames: UInt8[np.ndarray, "f h w 3"]) -> _Cut:
     line = line_for(one.film.lines, one.window.start, one.window.end)
     source = "sidecar" if line else "measured"
-    caption = line.caption if line else describe(frames, settings.fps, one.film.path.name)
+    caption = line.caption if line else describe(frames, one.settings.fps, one.film.path.name)
     return _Cut(one, caption, source, round(motion(frames), 4))
 
 
-def _clip(cut: _Cut, splits: Splits, settings: Footage) -> Clip:
-    one = cut.planned
+def _clip(cut: _Cut, part: str) -> Clip:
+    one, settings = cut.planned, cut.planned.settings
     return Clip(
         id=one.id, shot=one.shot, scene=one.scene, film=one.film.path.name, start=one.window.start, fps=settings.fps,
         frames=settings.frames, height=settings.height, width=settings.width, caption=cut.caption,
-        caption_source=cut.caption_source, split=splits.split[one.id], motion=cut.motion,
+        caption_source=cut.caption_source, split=part, motion=cut.motion,
         video=one.video, cache=one.cache,
     )  # fmt: skip
 
@@ -358,11 +307,12 @@ def _remove_strangers(footage: Path, clips: Sequence[Clip], sources: Sequence[Fi
 
 
 def _count(
-    sources: Sequence[Film], shots: Sequence[Shot], clips: Sequence[Clip], blank: int, splits: Splits
+    sources: Sequence[Source], pictures: Sequence[Film], clips: Sequence[Clip], blank: int, splits: Splits
 ) -> Prepared:
     parts = [clip.split for clip in clips]
     return Prepared(
-        films=len(sources), shots=len(shots), scenes=len({clip.scene for clip in clips}),
+        films=len(sources), pictures=len(pictures), shots=sum(len(source.shots) for source in sources),
+        scenes=len({clip.scene for clip in clips} - {scene_of(picture) for picture in pictures}),
         train=parts.count("train"), validation=parts.count("validation"), test=parts.count("test"),
         blank=blank, overlapping=splits.overlapping, surplus=splits.surplus,
     )  # fmt: skip
@@ -373,5 +323,6 @@ def _words(made: Prepared) -> str:
     words = [f"{count} {why}" for why, count in left_out.items() if count]
     return (
         f"{made.train} training, {made.validation} validation and {made.test} test clips from {made.films} films, "
+        f"{f'{made.pictures} pictures, ' if made.pictures else ''}"
         f"{made.shots} shots, {made.scenes} scenes{' (left out: ' + ', '.join(words) + ')' if words else ''}"
     )

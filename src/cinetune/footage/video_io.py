@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from cinetune.errors import FootageError
+from cinetune.footage._gathering import gather
 from cinetune.footage._video_write import write_video
 
 __all__ = ["VideoInfo", "probe", "read_frames", "read_video", "read_window", "write_video"]
@@ -116,12 +117,9 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "f h w 3"], float]:
     """Return every frame of a short video, and its mean frames per second.
 
     Raises:
-        FootageError: as `read_frames`, or the video holds no frames.
+        FootageError: as `read_frames` and `_gathering.gather`.
     """
-    pictures = [frame for _, frame in read_frames(path)]
-    if not pictures:
-        raise FootageError(f"{path}: holds no frames; export or download it again")
-    return np.stack(pictures), probe(path).fps
+    return gather(path, (frame for _, frame in read_frames(path))), probe(path).fps
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class Window:
 def plan_windows(spans: Float64[np.ndarray, "shots 2"], frame_s: float, recipe: Footage) -> list[Window]:
     """Return every window that lies in one shot, at a distance of one frame from each cut.
 
-    The frames beside a cut are left out because compression and half-frame cuts smear one shot into the other.
+    The frames beside a cut are left out because compression and half-frame cuts smear one shot into the other. Of one
+    frame there is one window, in the middle of the shot: its neighbours show the same.
 
     Args:
         spans: start and end of each shot of a film, s.
@@ -46,6 +47,8 @@ def plan_windows(spans: Float64[np.ndarray, "shots 2"], frame_s: float, recipe: 
     for shot, (start, end) in enumerate(spans):
         first = start + (frame_s if shot > 0 else 0)
         last = end - frame_s * (2 if shot < len(spans) - 1 else 1)  # time of the last frame that may be used
+        if recipe.frames == 1 and first <= last:
+            first = last = (first + last) / 2
         count = int((last - first - reach + _SAME_TIME) // (recipe.stride * length)) + 1
         for n in range(max(0, count)):
             at = round(float(first + n * recipe.stride * length), 6)
@@ -140,5 +143,7 @@ def deviation(frames: Frames) -> float:
 
 
 def motion(frames: Frames) -> float:
-    """Return the mean absolute difference of neighbouring frames, grey levels 0..255."""
+    """Return the mean absolute difference of neighbouring frames, grey levels 0..255; 0 of a still picture."""
+    if len(frames) == 1:
+        return 0.0
     return float(np.mean([cv2.absdiff(a, b).mean() for a, b in pairwise(frames)]))

@@ -1,6 +1,7 @@
 """diffusers' WanImageToVideoPipeline over a model's folder, on the published condition and noise levels."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from PIL import Image
 
 from cinetune import console
 from cinetune.adapters import lora
-from cinetune.adapters.reading import EXPERT_ENDS, find_all
+from cinetune.adapters.reading import EXPERT_ENDS, EXPERTS, find_all, find_networks, read_adapter
 from cinetune.errors import WeightsError
 from cinetune.models._contract import VideoModel
+from cinetune.models._loading import load_part
 from cinetune.models._quiet import quiet
 from cinetune.models._scheduler import make_scheduler
 from cinetune.models._sizes import published_size
+from cinetune.models._velocity import Experts
 from cinetune.recipe import Generate
 
 
@@ -31,6 +34,10 @@ class Generator:
     width: int
     takes_first: bool = True
     """False for text-to-video, which is told the prompt alone."""
+    load_base: Callable[[], torch.nn.Module] | None = field(default=None, repr=False)
+    """Loads the model's own denoising network, or two."""
+    swapped: set[str] = field(default_factory=set)
+    """Parts whose place a network trained whole has taken."""
 
     def sized(self, rule: str) -> "Generator":
         """Return the same pipeline for the size that `rule` (asked, published) makes; says so when the rules differ."""
@@ -79,21 +86,29 @@ def load_pipeline(
     network = model.load_transformer(device, dtype)
     pipeline = build(model.load_encoders(device), network, any_model.facts, make_scheduler(settings.shift))
     pipeline.set_progress_bar_config(disable=True)
-    return Generator(pipeline, settings, *size, takes_first=any_model.facts.kind != "t2v")
+    return Generator(
+        pipeline, settings, *size, takes_first=any_model.facts.kind != "t2v",
+        load_base=lambda: model.load_transformer(device, dtype),
+    )  # fmt: skip
 
 
 def use_adapter(generator: Generator, adapter: Path | None) -> None:
-    """Load an adapter into the pipeline, or take the adapter out (None).
+    """Load an adapter, or networks trained whole, into the pipeline, or go back to the base (None).
 
     Args:
         adapter: a file, or a folder with one; of a model of two experts the folder with a file for each, or the file of
-            one, whose name says which (`reading.find_all`).
+            one, whose name says which (`reading.find_all`); or a folder with `transformer` as full training saves it.
 
     Raises:
         WeightsError: not an adapter of this model, or of two experts and the file does not say of which.
     """
     generator.pipeline.unload_lora_weights()
+    _put_base_back(generator)
     if adapter is None:
+        return
+    networks = find_networks(adapter)
+    if networks:
+        _swap(generator, networks)
         return
     found = find_all(adapter)
     two = generator.pipeline.transformer_2 is not None
@@ -102,12 +117,41 @@ def use_adapter(generator: Generator, adapter: Path | None) -> None:
         raise WeightsError(f"{found['']}: this model has two experts; give a file whose name ends in {ends}")
     if not two and "" not in found:
         raise WeightsError(f"{adapter}: for one expert of two, and this model has one network")
-    for file in found.values():
-        lora.read(file)
+    adapters = {expert: read_adapter(file) for expert, file in found.items()}
     for expert, file in found.items():
+        if adapters[
+            expert
+        ].dora:  # diffusers rounds the magnitudes, and with them every weight, to the base's precision
+            lora.load(file, getattr(generator.pipeline, EXPERTS[expert or "high"]))
+            continue
         try:
             generator.pipeline.load_lora_weights(
                 file.parent, weight_name=file.name, load_into_transformer_2=expert == "low"
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(f"{file}: does not fit this model: {str(error).splitlines()[0]}") from None
+
+
+def _swap(generator: Generator, networks: dict[str, Path]) -> None:
+    """Put networks trained whole in the place of the base's; one at a time, so that no two lie in memory."""
+    pipeline = generator.pipeline
+    for part, folder in networks.items():
+        old: Any = getattr(pipeline, part, None)
+        if old is None:
+            raise WeightsError(f"{folder}: one of two experts, and this model has one network")
+        cls, device, dtype, channels = type(old), old.device, old.dtype, old.config.in_channels
+        generator.swapped.add(part)
+        del old
+        pipeline.register_modules(**{part: None})
+        loaded = load_part(cls, folder, device=device, dtype=dtype, expect_in_channels=channels)
+        pipeline.register_modules(**{part: loaded})
+
+
+def _put_base_back(generator: Generator) -> None:
+    if not generator.swapped or generator.load_base is None:
+        return
+    generator.pipeline.register_modules(**dict.fromkeys(generator.swapped))
+    base = generator.load_base()
+    parts = base.by_name() if isinstance(base, Experts) else {"high": base}
+    generator.pipeline.register_modules(**{EXPERTS[name]: part for name, part in parts.items()})
+    generator.swapped.clear()

@@ -15,8 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from cinetune import console
-from cinetune.adapters import lora
-from cinetune.adapters.reading import find_all
+from cinetune.adapters.reading import find_networks, find_weights, read_adapter
 from cinetune.files import sha256, write_aside, write_text
 from cinetune.footage.video_io import read_video, write_video
 from cinetune.generate.pipeline import Generator, load_pipeline, use_adapter
@@ -49,9 +48,9 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
     """
     folder = run / "generate"
     adapter = run / "train" / "best"
-    files = find_all(adapter).values()
-    for file in files:
-        lora.read(file)
+    files = find_weights(adapter)
+    for file in files if not find_networks(adapter) else ():
+        read_adapter(file)  # before anything large is loaded
     digest = " + ".join(sha256(file) for file in files)
     clips = [c for c in read_records(run / "footage" / "clips.jsonl", Clip) if c.split == "test"]
     jobs = list(_plan(clips, recipe, digest))

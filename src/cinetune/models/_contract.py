@@ -69,6 +69,19 @@ class Encoders(Protocol):
 
 
 @runtime_checkable
+class Decoder(Protocol):
+    """The decoder of a base model alone. It is on the device that it was loaded for when it decodes, else maybe not."""
+
+    def decode(self, latents: Latents) -> Pixels:
+        """Return pixels, clamped to -1..1."""
+        ...
+
+    def rest(self) -> None:
+        """Leave the device until the next decoding."""
+        ...
+
+
+@runtime_checkable
 class VideoModel(Protocol):
     """A published video model."""
 
@@ -87,6 +100,14 @@ class VideoModel(Protocol):
 
     def load_encoders(self, device: torch.device) -> Encoders:
         """Load VAE, text encoder and image encoder, in eval mode and frozen.
+
+        Raises:
+            WeightsError: weights missing or damaged.
+        """
+        ...
+
+    def load_decoder(self, device: torch.device) -> Decoder:
+        """Load the decoder alone, at rest in host memory, in eval mode and frozen; it will work on `device`.
 
         Raises:
             WeightsError: weights missing or damaged.

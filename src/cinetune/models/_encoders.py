@@ -17,6 +17,7 @@ from cinetune.errors import RecipeError
 from cinetune.models import _short_text
 from cinetune.models._condition import TEMPORAL, clip_pixels, given_mask, given_video
 from cinetune.models._contract import Frame, Latents, Pixels
+from cinetune.models._decoder import WanDecoder, statistics
 from cinetune.models._facts import Kind
 from cinetune.models._quiet import quiet
 
@@ -96,23 +97,13 @@ class WanEncoders:
         told[:, 0, 0], told[:, 1:, 0] = 1, latents[:, :, 0]
         return told if self.kind == "ti2v" else told[:, :0]
 
-    @torch.no_grad()
     def decode(self, latents: Latents) -> Pixels:
         """Return pixels, clamped to -1..1."""
-        mean, std = self._statistics(latents.to(self.device))
-        decoded = self.vae.decode((latents.to(self.device) * std + mean).to(self.vae.dtype)).sample
-        pixels: Tensor = decoded.float().clamp(-1, 1).cpu()
-        return pixels
+        return WanDecoder(self.vae, self.device).decode(latents)
 
     def _normalise(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
+        mean, std = statistics(self.vae, latents)
         return ((latents - mean) / std).cpu()
-
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (1, -1, 1, 1, 1)
-        mean = torch.tensor(self.vae.config.latents_mean, device=like.device).view(shape)
-        std = torch.tensor(self.vae.config.latents_std, device=like.device).view(shape)
-        return mean, std
 
 
 def clean_prompt(text: str) -> str:

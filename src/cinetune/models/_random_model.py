@@ -16,6 +16,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from cinetune.errors import WeightsError
 from cinetune.models._contract import Condition, Latents
+from cinetune.models._decoder import WanDecoder
 from cinetune.models._encoders import WanEncoders
 from cinetune.models._random import random_part, shape_folder
 from cinetune.models._velocity import Experts
@@ -63,6 +64,14 @@ class RandomModel(WanModel):
             device=device,
             kind=self.facts.kind,
         )
+
+    def load_decoder(self, device: torch.device) -> WanDecoder:
+        """Make the VAE in fp32, frozen, in host memory.
+
+        Raises:
+            WeightsError: a config is missing or damaged.
+        """
+        return WanDecoder(self._make(AutoencoderKLWan, "vae", torch.device("cpu"), torch.float32), device)
 
     def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """Make the denoising network, or both of a model of two, frozen.

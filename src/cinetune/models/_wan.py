@@ -18,6 +18,7 @@ from cinetune.files import sha256
 from cinetune.models._checking import check_pipeline
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Latents
+from cinetune.models._decoder import WanDecoder
 from cinetune.models._encoders import WanEncoders
 from cinetune.models._facts import Facts, read_facts
 from cinetune.models._loading import load_part
@@ -89,6 +90,14 @@ class WanModel:
             device=device,
             kind=self.facts.kind,
         )
+
+    def load_decoder(self, device: torch.device) -> WanDecoder:
+        """Load the VAE in fp32, frozen, into host memory.
+
+        Raises:
+            WeightsError: it is missing or damaged.
+        """
+        return WanDecoder(self._load(AutoencoderKLWan, "vae", torch.device("cpu"), torch.float32), device)
 
     def load_transformer(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """Load the denoising network, or both of a model of two, frozen.

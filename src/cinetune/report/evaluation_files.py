@@ -26,8 +26,8 @@ class Evaluation:
 
     @cached_property
     def arms(self) -> list[str]:
-        """The generated arms in the order of the videos; those that hold a frame still come last."""
-        arms = dict.fromkeys(v.arm for v in self.videos if v.arm not in (REAL, TRAINING))
+        """The generated arms in the order of the videos, then statistics; those that hold a frame still come last."""
+        arms = dict.fromkeys([*(v.arm for v in self.videos if v.arm not in (REAL, TRAINING)), *self.statistics("arms")])
         return sorted(arms, key=lambda arm: arm in self.stills)
 
     @cached_property
@@ -64,6 +64,10 @@ class Evaluation:
     def files(self) -> list[Evaluated]:
         """The videos that are files; a first frame held still is a view of one that is listed already."""
         return [v for v in self.videos if not v.still]
+
+    def statistics(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return what the statistics files are: "arms" by arm, or those in place of the "real" videos by metric."""
+        return dict(self.meta.get("statistics", {}).get(kind, {}))
 
     def measured(self, arm: str) -> int:
         """Return how many videos of an arm could be looked at."""

@@ -105,7 +105,10 @@ def plain(text: str) -> str:
 
 
 def _density(axes: "Axes", scores: Values, place: int, colour: str) -> None:
-    """Draw a Gaussian kernel density above a row (Silverman's width); too few or equal scores have none."""
+    """Draw a Gaussian kernel density above a row (Silverman's width); too few or equal scores have none.
+
+    Where no score is below 0 the density is not either: what would lie there is folded back.
+    """
     deviation = float(scores.std(ddof=1)) if len(scores) > 4 else 0.0
     quarter = float(np.subtract(*np.quantile(scores, [0.75, 0.25]))) / 1.34
     width = 0.9 * min(deviation, quarter or deviation) * len(scores) ** -0.2
@@ -113,6 +116,8 @@ def _density(axes: "Axes", scores: Values, place: int, colour: str) -> None:
         return
     at = np.linspace(scores[0] - 2 * width, scores[-1] + 2 * width, 120)
     centres = scores[spread(len(scores), 2000)]
+    if scores[0] >= 0:
+        at, centres = np.linspace(max(at[0], 0.0), at[-1], 120), np.concatenate([centres, -centres])
     heights = np.exp(-0.5 * ((at[:, None] - centres) / width) ** 2).sum(axis=1)
     axes.fill_between(at, place - 0.4 * heights / heights.max(), place, color=colour, alpha=0.22, linewidth=0)
 

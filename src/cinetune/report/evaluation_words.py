@@ -40,8 +40,9 @@ def outcome(difference: Result) -> str:
 
 def headline(e: Evaluation) -> str:
     """Return who was measured against what, in a few words."""
-    real = e.measured(REAL)
-    against = f" against {real} real videos" if real else ""
+    against = _against(e)
+    if e.statistics("arms"):
+        return f"{listing([f'{arm} ({_size(e, arm)})' for arm in e.arms])}{against}"
     arms = [arm for arm in e.arms if arm not in e.stills] or e.arms
     counts = {arm: e.measured(arm) for arm in arms}
     if not counts:
@@ -56,19 +57,17 @@ def headline(e: Evaluation) -> str:
 
 def measured(e: Evaluation) -> str:
     """Return one sentence: arms, n, metrics, weights, and how many videos were left out."""
-    arms = [f"{e.title(arm)} ({_videos(e.measured(arm))})" for arm in e.arms]
+    arms = [f"{e.title(arm)} ({_size(e, arm)})" for arm in e.arms]
     names = [label(metric) for metric in e.metrics]
     if not names:
         return "No metric was asked for, so nothing was measured."
     backbones = list(dict.fromkeys(_network(r) for r in e.results if r.backbone))
     through = f", looking through {listing(backbones)}" if backbones else ""
-    real = e.measured(REAL)
-    against = f" against {_videos(real, 'real ')}" if real else ""
     out = sum(bool(v.problem) for v in e.files)
     left = f"; {out} of {len(e.files)} videos {'was' if out == 1 else 'were'} left out" if out else ""
     subject = listing(arms) or "Nothing"
     verb = "was" if len(arms) < 2 else "were"
-    return f"{subject} {verb} measured{against} by {listing(names)}{through}{left}."
+    return f"{subject} {verb} measured{_against(e)} by {listing(names)}{through}{left}."
 
 
 def claims(e: Evaluation) -> Claims:
@@ -198,6 +197,20 @@ def _beaten_by_stillness(e: Evaluation, r: Result) -> str:
 def _network(result: Result) -> str:
     """Return the name of the network alone: "nano_lpips 1 (sha256 ...)" -> "nano_lpips"."""
     return result.backbone.partition(" (")[0].rpartition(" ")[0]
+
+
+def _against(e: Evaluation) -> str:
+    """Return " against ...": the real videos, the statistics files that stand for them, or both; "" for neither."""
+    real = e.measured(REAL)
+    files = dict.fromkeys(f"statistics {one['file']}" for one in e.statistics("real").values())
+    what = [*([_videos(real, "real ")] if real else []), *files]
+    return f" against {listing(what)}" if what else ""
+
+
+def _size(e: Evaluation, arm: str) -> str:
+    """Return how many videos an arm has, or the statistics file that stands for them."""
+    files = e.statistics("arms")
+    return f"statistics {files[arm]['file']}" if arm in files else _videos(e.measured(arm))
 
 
 def _videos(count: int, kind: str = "") -> str:

@@ -14,8 +14,8 @@ from cinetune.files import folder_aside, write_text
 from cinetune.report.comparison import compare
 from cinetune.report.evaluation_cards import cards
 from cinetune.report.media import MediaFolder
-from cinetune.report.numerals import percent
-from cinetune.report.plots import loss_svg, lpips_svg, sigma_svg
+from cinetune.report.numerals import decimals, fixed, interval, label, percent
+from cinetune.report.plots import levels_svg, loss_svg, metric_svg, sigma_svg
 from cinetune.report.run_files import RunFiles, read_run
 from cinetune.report.table import dots, tabulate
 from cinetune.report.takes import held_out_takes, showcase_takes, training_strips
@@ -75,7 +75,9 @@ def render(run: RunFiles, media: MediaFolder, progress: Progress | None = None) 
             training_strips=training_strips(run, media),
             training=training_words(run),
             loss_svg=loss_svg(run),
-            lpips_svg=lpips_svg(run),
+            metric_svg=metric_svg(run),
+            levels_svg=levels_svg(run),
+            decides=label(run.validations[0].metric if run.validations else "lpips"),
             sigma_svg=sigma_svg(run),
             recipe_toml=toml(run.recipe),
             command=run.environment.get("command", ""),
@@ -129,13 +131,32 @@ def training_words(run: RunFiles) -> str:
             f"Training ran {training['steps']} of at most {most} steps. No validation was carried out: how far the"
             f" tuned model stood from held-out film during training is not known. {used}"
         )
+    told = f"Training ran all {training['steps']} steps; early stopping had no reason to end it."
     if training["stopped"] == "plateau":
-        rule = run.recipe["validation"]
-        return (
+        rule, metric = run.recipe["validation"], label(run.validations[0].metric)
+        told = (
             f"Training stopped at step {training['steps']} of at most {most}, after {rule['patience']} validations"
-            f" without a fall of held-out LPIPS by more than {rule['minimum_gain']:g}. {used}"
+            f" without a clear gain in held-out {metric}, more than {rule['minimum_gain']:g} and more than noise."
         )
-    return f"Training ran all {training['steps']} steps; early stopping had no reason to end it. {used}"
+    return " ".join([told, *worth(run), used])
+
+
+def worth(run: RunFiles) -> list[str]:
+    """Return what training was worth on the validation clips, and whether it learnt by heart; nothing where unknown."""
+    sentences, found = [], run.training.get("verdict")
+    if found and found["difference"] is not None:
+        digits = 4 if found["low"] is None else decimals(found["low"], found["high"])
+        ends = "" if found["low"] is None else f", {percent(found['level'])} interval "
+        ends += "" if found["low"] is None else interval(found["low"], found["high"], digits)
+        word = "a gain" if found["gain"] else "no gain"
+        sentences.append(
+            f"On the {found['clips']} validation clips that is {word} over the base: {label(found['metric'])} "
+            f"{fixed(found['difference'], digits)}{ends}."
+        )
+    said = next((v for v in reversed(run.validations) if v.memorising), None)
+    if said:
+        sentences.append(f"At step {said.step} it was {said.memorising}.")
+    return sentences
 
 
 def again(films: list[str]) -> str:

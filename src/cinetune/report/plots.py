@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from cinetune.ops import flow
+from cinetune.report.numerals import label
 from cinetune.report.run_files import RunFiles, Validation
 
 if TYPE_CHECKING:
@@ -33,11 +34,17 @@ def loss_svg(run: RunFiles) -> str:
     def draw(axes: "Axes") -> None:
         axes.plot(steps, losses, color=QUIET, alpha=0.35, linewidth=0.7)
         axes.plot(steps, smooth(losses), color=QUIET, linewidth=1.6, label="training, smoothed")
-        held_out = [(v.step, v.loss) for v in run.validations if v.loss is not None]
+        held_out = _from_the_base(run, "base_loss", "loss")
+        learnt = _from_the_base(run, "base_training_loss", "training_loss")
         if held_out:
-            axes.plot(*zip(*held_out, strict=True), color=ACCENT, marker="o", markersize=3.5, label="held out")
+            axes.plot(*zip(*held_out, strict=True), color=ACCENT, marker="o", markersize=3.5, label="held-out clips")
+        if learnt:
+            axes.plot(*zip(*learnt, strict=True), color=ACCENT, linestyle="--", linewidth=1.2, label="training clips")
+        if len(held_out) == len(learnt):  # the gap
+            at, above, below = zip(*((s, a, b) for (s, a), (_, b) in zip(held_out, learnt, strict=True)), strict=True)
+            axes.fill_between(at, above, below, color=ACCENT, alpha=0.14, linewidth=0)
         low, high = np.quantile(losses, [0.0, 0.98])
-        top = max([high, *(loss for _, loss in held_out)])
+        top = max([high, *(loss for _, loss in held_out + learnt)])
         axes.set_ylim(max(0.0, low - 0.08 * (top - low)), top + 0.08 * (top - low))  # first steps may tower
         mark_stop(axes, run)
         axes.set_ylabel("flow loss")
@@ -46,37 +53,62 @@ def loss_svg(run: RunFiles) -> str:
     return svg("loss", draw)
 
 
-def lpips_svg(run: RunFiles) -> str:
-    """Return held-out LPIPS over the steps as SVG, or "" when there was no validation."""
-    seen = [v for v in run.validations if v.lpips is not None]
+def metric_svg(run: RunFiles) -> str:
+    """Return the metric that decides over the steps as SVG, or "" when there was no validation."""
+    seen = [v for v in run.validations if v.value is not None]
     if not seen:
         return ""
 
     def draw(axes: "Axes") -> None:
-        values = [(v.step, v.lpips) for v in seen]
+        values = [(v.step, v.value) for v in seen]
         axes.plot(*zip(*values, strict=True), color=ACCENT, marker="o", markersize=3.5, linewidth=1.8)
         band = [(v.step, v.low, v.high) for v in seen if v.low is not None and v.high is not None]
         if band:
             steps, low, high = zip(*band, strict=True)
             axes.fill_between(steps, low, high, color=ACCENT, alpha=0.14, linewidth=0)
-        baseline(axes, seen, "base", [v.base_lpips for v in seen], "--")
-        baseline(axes, seen, "frame held still", [v.static_lpips for v in seen], ":")
+        baseline(axes, seen, "base", [v.base for v in seen], "--")
+        baseline(axes, seen, "frame held still", [v.static for v in seen], ":")
         best = next((v for v in seen if v.step == run.training.get("best_step")), None)
-        if best and best.lpips is not None:
-            axes.plot(best.step, best.lpips, "o", markersize=11, mfc="none", mec=ACCENT, mew=1.6)
+        if best and best.value is not None:
+            axes.plot(best.step, best.value, "o", markersize=11, mfc="none", mec=ACCENT, mew=1.6)
             axes.annotate(
                 f"best, step {best.step}",
-                (best.step, best.lpips),
-                (0, -16),
+                (best.step, best.value),
+                (0, -16 if best.better == "lower" else 10),
                 textcoords="offset points",
                 ha="center",
                 color=ACCENT,
             )
         axes.margins(y=0.16)
         mark_stop(axes, run)
-        axes.set_ylabel("held-out LPIPS, lower is better")
+        axes.set_ylabel(f"held-out {label(seen[0].metric)}, {seen[0].better} is better")
 
-    return svg("lpips", draw)
+    return svg("metric", draw)
+
+
+def levels_svg(run: RunFiles) -> str:
+    """Return the held-out flow loss at each noise level, against the base, as SVG, or "" when none was measured."""
+    seen = [v for v in run.validations if v.losses and v.base_losses]
+    if not seen:
+        return ""
+    steps = [0, *(v.step for v in seen)]
+    change = np.array(
+        [[100 * (now / base - 1) for now, base in zip(v.losses, v.base_losses, strict=True)] for v in seen]
+    )
+    lines = np.vstack([np.zeros(len(seen[0].levels)), change])
+
+    def draw(axes: "Axes") -> None:
+        axes.axhline(0, color=QUIET, linestyle="--", linewidth=1.2)
+        for n, level in enumerate(seen[0].levels):
+            shade = 0.25 + 0.75 * n / max(1, len(seen[0].levels) - 1)
+            ends = n in (0, len(seen[0].levels) - 1)
+            name = f"noise level {level:.2f}" if ends else None
+            axes.plot(steps, lines[:, n], color=ACCENT, alpha=shade, linewidth=1.8 if ends else 1.1, label=name)
+        mark_stop(axes, run)
+        axes.set_ylabel("held-out flow loss against the base, %")
+        axes.legend(frameon=False, loc="best", labelcolor=INK)
+
+    return svg("levels", draw)
 
 
 def sigma_svg(run: RunFiles) -> str:
@@ -99,6 +131,13 @@ def sigma_svg(run: RunFiles) -> str:
         axes.legend(frameon=False, loc="upper left", labelcolor=INK)
 
     return svg("sigma", draw, along="noise level, 0 data to 1 noise")
+
+
+def _from_the_base(run: RunFiles, base: str, now: str) -> list[tuple[int, float]]:
+    """A loss at every validation, after the base's at step 0 where it is known."""
+    start = next((getattr(v, base) for v in run.validations if getattr(v, base) is not None), None)
+    first = [] if start is None else [(0, start)]
+    return first + [(v.step, getattr(v, now)) for v in run.validations if getattr(v, now) is not None]
 
 
 def baseline(axes: "Axes", seen: Sequence[Validation], name: str, values: Sequence[float | None], style: str) -> None:

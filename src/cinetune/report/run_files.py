@@ -1,7 +1,8 @@
 """Everything the page needs from a run folder, read once; a missing stage is an error that names its command."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,29 @@ class Validation:
     """One validation of the training. A number that was not computable is None."""
 
     step: int
-    lpips: float | None
+    value: float | None
+    """The metric that decides; mean over the clips."""
     low: float | None
     high: float | None
-    static_lpips: float | None
-    base_lpips: float | None
+    static: float | None
+    base: float | None
     loss: float | None
     """Flow loss on held-out clips."""
     best: bool
     clips: int
+    metric: str = "lpips"
+    better: str = "lower"
+    levels: Sequence[float] = ()
+    """Noise levels of the flow loss; a run of before has none, nor any of what follows."""
+    losses: Sequence[float] = ()
+    base_losses: Sequence[float] = ()
+    """Held-out flow loss at each of them, now and of the base."""
+    base_loss: float | None = None
+    training_loss: float | None = None
+    base_training_loss: float | None = None
+    """The same of training clips, mean."""
+    memorising: str = ""
+    """What was said of learning by heart."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +134,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _validation(folder: Path, line: dict[str, Any]) -> Validation:
+    """A run of before has no `value`, `static` and `base`: its metric is LPIPS."""
+    named = {"value": "lpips", "static": "static_lpips", "base": "base_lpips"}
     try:
-        return Validation(**{name: line[name] for name in Validation.__dataclass_fields__})
+        old = {f.name: line[named.get(f.name, f.name)] for f in fields(Validation) if f.default is MISSING}
+        return Validation(**old | {f.name: line[f.name] for f in fields(Validation) if f.name in line})
     except KeyError as error:
         where = folder / "train" / "validations.jsonl"
         raise RecordError(f"{where}: step {line['step']} has no {error}; train again") from None

@@ -1,72 +1,123 @@
-"""Everything the next step depends on, in one file that is whole or absent."""
+"""Everything the next step depends on, in one file that is whole or absent; the one before is kept beside it."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cinetune.adapters import lora
+from cinetune import console
 from cinetune.errors import RunError
 from cinetune.files import write_aside
+from cinetune.train.engines._contract import State
+
+NAME, BEFORE = "checkpoint.pt", "checkpoint-before.pt"
+SCHEMA = 2
 
 
 @dataclass
 class Progress:
-    """The loop's named scalars; exactly these are in a checkpoint."""
+    """The loop's named scalars."""
 
     step: int = 0
     """Optimiser updates done."""
-    position: int = 0
-    """Items taken from the endless stream of clips."""
-    best: float = float("inf")
-    """Lowest validation LPIPS."""
-    best_step: int = 0
-    since_best: int = 0
-    """Validations since the best."""
     seconds: float = 0.0
     """Time trained, over all sessions of the run."""
     stopped: str = ""
     """"", "steps" or "plateau"."""
-    baseline: dict[str, float] = field(default_factory=dict)
-    """Validation LPIPS of the base and of the first frame held still."""
 
 
-def save(
-    path: Path,
-    progress: Progress,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> None:
-    """Write a checkpoint."""
-    state = {
-        "progress": vars(progress),
-        "adapter": [w.detach().cpu() for w in lora.parameters(network)],
-        "optimiser": optimiser.state_dict(),
-        "generator": generator.get_state(),
-    }
-    with write_aside(path) as aside:
-        torch.save(state, aside)
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of training: after a step, and after its validation where there was one."""
+
+    progress: Progress
+    state: State
+    """Weights and optimiser, by parameter name."""
+    belongs: dict[str, str]
+    """What the run was: recipe, clips, model. Training goes on only where these are the same."""
+    stopper: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
+    ema: dict[str, Tensor] = field(default_factory=dict)
+    """Averaged weights by parameter name; empty without EMA."""
 
 
-def load(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Progress:
-    """Put a checkpoint's state into the given objects and return the scalars.
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `folder/checkpoint.pt`; the former one becomes checkpoint-before.pt.
 
     Raises:
-        RunError: damaged, or made by another recipe or version.
+        RunError: the disk is full; both former checkpoints are as they were.
     """
+    content = {
+        "schema": SCHEMA,
+        **{name: vars(value) if name in ("progress", "state") else value for name, value in vars(checkpoint).items()},
+    }
+    path = folder / NAME
+    with write_aside(path) as aside:
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # before the good one is moved away
+        if path.exists():
+            path.replace(folder / BEFORE)
+
+
+def load(folder: Path, belongs: dict[str, str]) -> Checkpoint | None:
+    """Return the newest checkpoint that can be read, or None where there is none.
+
+    Raises:
+        RunError: all are damaged, or made by another recipe, model, version or set of clips.
+    """
+    bad = []
+    for name in (NAME, BEFORE):
+        path = folder / name
+        if not path.is_file():
+            if name == NAME and (folder / BEFORE).is_file():
+                bad.append(f"{path}: missing, as after a kill while it was written")
+            continue
+        try:
+            found = _read(path)
+        except _Damaged as error:
+            bad.append(f"{path}: damaged checkpoint ({error})")
+            continue
+        for what, value in belongs.items():
+            if found.belongs.get(what) != value:
+                raise RunError(
+                    f"{path}: made with {what} {found.belongs.get(what)}, this is {what} {value}; put back what it was, "
+                    "or delete the train folder to train from the start"
+                )
+        for line in bad:
+            console.note(f"train: {line}; going on from the one before it, step {found.progress.step}")
+        return found
+    if bad:
+        raise RunError(f"{bad[0]}; delete it to train from the start")
+    return None
+
+
+def newest(folder: Path) -> str:
+    """Return in words which checkpoint there is to go back to."""
+    path = folder / NAME
+    return (
+        f"the last good checkpoint is {path}, step {_read(path).progress.step}"
+        if path.is_file()
+        else ("there is no checkpoint yet")
+    )
+
+
+class _Damaged(Exception):
+    """Not what was written."""
+
+
+def _read(path: Path) -> Checkpoint:
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        progress = Progress(**state["progress"])
-        weights: list[Tensor] = state["adapter"]
-        with torch.no_grad():
-            for weight, saved in zip(lora.parameters(network), weights, strict=True):
-                weight.copy_(saved)
-        optimiser.load_state_dict(state["optimiser"])
-        generator.set_state(state["generator"])
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content.pop("schema", 1) != SCHEMA:
+            raise RunError(f"{path}: a checkpoint of another version; delete it to train from the start")
+        content["progress"], content["state"] = Progress(**content["progress"]), State(**content["state"])
+        return Checkpoint(**content)
+    except RunError:
+        raise
     except Exception as error:  # torch.load raises many classes for one cause: the file is not what was written
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{path}: damaged checkpoint ({reason}); delete it to train from the start") from None
-    return progress
+        raise _Damaged(str(error).splitlines()[0] if str(error) else type(error).__name__) from None

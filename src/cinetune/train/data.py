@@ -1,14 +1,24 @@
-"""The training items: cached latents and conditions of clips, in a seeded order that a resumed run continues."""
+"""The training items: cached latents and conditions of clips, read when they are wanted."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from cinetune.footage.cache import read_cache
+from cinetune.errors import RecordError
+from cinetune.files import sha256
+from cinetune.footage.cache import read_cache, read_label
 from cinetune.models._contract import Condition, Latents
 from cinetune.records import Clip
+
+MEND = "run `cinetune prepare` again, which mends it"
+HELD = 2 * 2**30
+"""Bytes of cached clips kept in memory; what is beyond them is read again each time."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +36,68 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Items(Sequence[Item]):
+    """Cache files as items; the first ones read, up to HELD bytes, stay in memory."""
+
+    files: tuple[Path, ...]
+    _held: dict[int, Item] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        """Return an item, or several.
+
+        Raises:
+            RecordError: the file is missing or damaged; `cinetune prepare` mends it.
+        """
+        if isinstance(index, slice):
+            return tuple(self[n] for n in range(*index.indices(len(self))))
+        item = self._held.get(index)
+        if item is None:
+            tensors = read_cache(self.files[index])
+            item = Item(tensors["latents"], tensors["first"], tensors["image"], tensors["text"])
+            if (len(self._held) + 1) * sum(t.nbytes for t in tensors.values()) <= HELD:
+                self._held[index] = item
+        return item
+
+
+@dataclass(frozen=True)
 class Cached:
     """All clips of one split, and the tokens of the empty caption."""
 
     clips: tuple[Clip, ...]
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     empty: Tensor
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that change with the clips, their captions and their order."""
+        told = [[clip.id, clip.caption, clip.cache] for clip in self.clips]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def load_split(footage: Path, clips: list[Clip], split: str) -> Cached:
-    """Read the cache of the clips of one split.
+    """Return the clips of one split; of the cache files only the headers are read now.
 
     Raises:
-        RecordError: a cache file is missing or damaged; `cinetune prepare` mends it.
+        RecordError: a cache file is missing or damaged, or was made of another video or caption.
     """
     chosen = tuple(clip for clip in clips if clip.split == split)
-    items = tuple(_item(read_cache(footage / clip.cache)) for clip in chosen)
-    return Cached(chosen, items, read_cache(footage / "cache" / "empty.safetensors")["text"])
-
-
-def _item(tensors: dict[str, Tensor]) -> Item:
-    return Item(tensors["latents"], tensors["first"], tensors["image"], tensors["text"])
+    files = tuple(footage / clip.cache for clip in chosen)
+    for clip, file in zip(chosen, files, strict=True):
+        label = read_label(file)
+        if label is None:
+            raise RecordError(f"{file}: missing, damaged or not a cache of latents; {MEND}")
+        video = footage / clip.video
+        if (label.get("clip"), label.get("caption")) != (clip.id, clip.caption) or (
+            label.get("video_sha256") != (sha256(video) if video.is_file() else None)
+        ):
+            raise RecordError(f"{video}: clip or caption changed since {file.name} was cached; {MEND}")
+    return Cached(chosen, Items(files), read_cache(footage / "cache" / "empty.safetensors")["text"])
 
 
 def order(count: int, epoch: int, seed: int) -> list[int]:
@@ -56,7 +107,7 @@ def order(count: int, epoch: int, seed: int) -> list[int]:
 
 
 def indices(position: int, batch: int, count: int, seed: int) -> list[int]:
-    """Return the clips of the micro-batch that starts at item `position` of the endless stream."""
+    """Return the clips at the items `position` .. `position + batch` of the endless stream."""
     picked = []
     for place in range(position, position + batch):
         epoch, offset = divmod(place, count)
@@ -86,5 +137,6 @@ def collate(cached: Cached, pick: list[int], no_caption: Tensor, no_image: Tenso
 def to_device(condition: Condition, device: torch.device) -> Condition:
     """Return the condition on another device."""
     return Condition(
-        condition.first.to(device), condition.image.to(device), condition.text.to(device), condition.text_length
-    )
+        condition.first.to(device, non_blocking=True), condition.image.to(device, non_blocking=True),
+        condition.text.to(device, non_blocking=True), condition.text_length,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The noise levels of a micro-batch: the recipe's density, or its part where one of two experts works."""
+"""The noise levels of clips: the recipe's density, or its part where one of two experts works."""
 
 import torch
 from torch import nn
@@ -12,12 +12,13 @@ TRIES = 10_000
 """Draws after which a range that nothing fell into counts as empty."""
 
 
-def draw_levels(settings: Settings, network: nn.Module, experts: str, *, generator: torch.Generator) -> flow.Sigma:
-    """Return the shifted noise levels of one micro-batch.
+def draw_levels(
+    settings: Settings, network: nn.Module, experts: str, count: int, *, generator: torch.Generator
+) -> flow.Sigma:
+    """Return `count` shifted noise levels.
 
     With one expert of two chosen, levels outside its range are drawn again: what is left follows the density cut to
-    the range and scaled to 1, whatever the density, and by the very rule that sends a clip to an expert. How many
-    draws that takes differs; they all come from the generator, whose state is in the checkpoint.
+    the range and scaled to 1, whatever the density, and by the very rule that sends a clip to an expert.
 
     Args:
         experts: "both", or of `Experts` "high" or "low".
@@ -25,7 +26,7 @@ def draw_levels(settings: Settings, network: nn.Module, experts: str, *, generat
     Raises:
         RecipeError: the density has next to nothing in the expert's range.
     """
-    drawn = _draw(settings, settings.batch, generator)
+    drawn = _draw(settings, count, generator)
     if experts == "both" or not isinstance(network, Experts):
         return drawn
     for _ in range(TRIES):

@@ -1,9 +1,12 @@
-"""Stage 1, top to bottom: a low-rank adapter on the cross-attention, and when to stop."""
+"""Stage 1, top to bottom: train, validate on held-out clips, keep the best, and stop when it no longer gets better.
 
+Every method, engine and number of processes runs this loop. All processes run it; the main one writes the files.
+"""
+
+import hashlib
 import json
-import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,31 @@ import torch
 from torch import nn
 
 from cinetune import console
-from cinetune.adapters import lora
-from cinetune.adapters.reading import EXPERT_FILES
+from cinetune.devices import size
 from cinetune.errors import RecipeError, RunError
 from cinetune.files import folder_aside, sha256, write_text
 from cinetune.models._contract import VideoModel
-from cinetune.models._velocity import Experts
 from cinetune.ops import flow
 from cinetune.recipe import Recipe
 from cinetune.recipe import Train as Settings
 from cinetune.records import Clip, read_records
-from cinetune.train import checkpoint
-from cinetune.train.data import Cached, collate, indices, load_split, to_device
-from cinetune.train.levels import draw_levels
+from cinetune.train import checkpoint, nested, schedules
+from cinetune.train.batches import Batch, Batches
+from cinetune.train.checkpoint import Checkpoint, Progress
+from cinetune.train.dashboard import watched
+from cinetune.train.data import load_split
+from cinetune.train.ema import Ema
+from cinetune.train.engines._contract import Engine
+from cinetune.train.engines._start import start_engine
+from cinetune.train.meter import Meter, brief
+from cinetune.train.optimisers import make_optimiser, rates
+from cinetune.train.prefetch import moved, pinned, prefetched
+from cinetune.train.readings import Baselines, reading_row, told
+from cinetune.train.signals import Asked, noticed
+from cinetune.train.speed import first_place, set_up
+from cinetune.train.stopping import Stopper
+from cinetune.train.trackers import Trackers
+from cinetune.train.trainable import load_dtype, make_trainable, named_trainable, save_trained
 from cinetune.train.validation import Validator
 
 
@@ -33,84 +48,33 @@ class Trained:
     """What a training run made."""
 
     adapters: tuple[Path, ...]
-    """The files of the best adapter, by held-out LPIPS: one, or of a model of two experts one for each trained."""
+    """The best adapter by the validation metric: one file, or of a model of two experts one for each trained; with
+    method "full" the folders of the networks."""
     best_step: int
     steps: int
     stopped: str
     """"plateau" or "steps"."""
+    gain: bool
+    """Whether the kept adapter is better than the base on the validation clips, beyond chance."""
 
 
 def train(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.device) -> Trained:
-    """Train the adapter of a prepared run, from its last checkpoint where there is one.
+    """Train on a prepared run, from its last checkpoint where there is one.
 
     Raises:
-        RecordError: the run is not prepared.
-        RunError: the checkpoint is damaged.
-        RecipeError: one expert is asked for of a model of one network.
+        RecordError: the run is not prepared, or a clip changed since it was cached.
+        RunError: no clip to train on; the checkpoints are damaged or another run's; the loss is not a number; the disk
+            is full; the processes cannot be connected.
+        RecipeError: one expert is asked for of a model of one network; the processes cannot share a step's clips.
     """
     check_experts(recipe, model)
-    folder, settings = run / "train", recipe.train
-    clips = read_records(run / "footage" / "clips.jsonl", Clip)
-    data = load_split(run / "footage", clips, "train")
-    if not data.items:
-        raise RunError(f"{run}: no training clips; run `cinetune prepare` with more footage")
-
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    network = model.load_transformer(device, dtype)
-    adapted = adapt(network, model, recipe)
-    network.train()
-    weights = lora.parameters(network)
-    optimiser = torch.optim.AdamW(
-        weights, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-    )
-    generator = torch.Generator().manual_seed(recipe.seed)
-    progress = checkpoint.Progress()
-    saved = folder / "checkpoint.pt"
-    if saved.is_file():
-        progress = checkpoint.load(saved, network, optimiser, generator)
-        console.note(f"train: going on from step {progress.step}")
-    _truncate_logs(folder, progress.step)
-    validator = Validator(run, recipe, model, load_split(run / "footage", clips, "validation"), device)
-    console.note(
-        f"train: {sum(w.numel() for w in weights):,} trainable weights (rank {recipe.lora.rank}), "
-        f"{len(data.items)} clips, {settings.batch} x {settings.accumulation} a step"
-    )
-
-    def keep(best: bool) -> None:
-        if best:
-            with folder_aside(folder / "best") as aside:  # the adapters of two experts belong together
-                for name, part in adapted.items():
-                    lora.save(aside / name, part)
-        checkpoint.save(saved, progress, network, optimiser, generator)
-
-    if progress.step == 0 and not progress.baseline:
-        progress.baseline = validator.baselines(network)
-    with console.progress("train", settings.steps, done=progress.step) as advance:
-        began, before = time.monotonic(), progress.seconds
-        while not progress.stopped:
-            # 1. one optimiser update
-            loss, sigmas = update(network, model, data, recipe, progress, optimiser, generator, device)
-            progress.step += 1
-            progress.seconds = before + time.monotonic() - began
-            rate = optimiser.param_groups[0]["lr"]
-            row = {"step": progress.step, "loss": loss, "lr": rate, "seconds": round(progress.seconds, 2)}
-            row["sigma"] = [round(s, 4) for s in sigmas]
-            _append(folder / "log.jsonl", row)
-            advance(1, f"loss {loss:.3f}")
-            # 2. stop at the end, or validate and perhaps stop
-            last = progress.step == settings.steps
-            validated = last or progress.step % recipe.validation.every == 0
-            better = False
-            if validated:
-                better = _judge(validator, network, progress, recipe, folder)
-                if not last and progress.since_best >= recipe.validation.patience:
-                    progress.stopped = "plateau"
-                elif last:
-                    progress.stopped = "steps"
-            # 3. save, together with what the validation decided
-            if validated or progress.step % settings.save_every == 0:
-                keep(better)
-    return _finish(folder, list(adapted), recipe, progress, sum(w.numel() for w in weights))
+    any_model: Any = model
+    several = recipe.system.engine == "auto" and size() > 1
+    # an expert without a clip has no gradient, which sharding engines cannot have
+    name = "ddp" if several and any_model.facts.boundary is not None else recipe.system.engine
+    engine = start_engine(name, recipe.system.context_parallel, device)
+    with closing(engine):
+        return _train(run, recipe, model, engine)
 
 
 def check_experts(recipe: Recipe, model: VideoModel) -> None:
@@ -122,119 +86,187 @@ def check_experts(recipe: Recipe, model: VideoModel) -> None:
         )
 
 
-def adapt(network: nn.Module, model: VideoModel, recipe: Recipe) -> dict[str, nn.Module]:
-    """Put a fresh adapter on the networks that the recipe names and return these by the name of the adapter's file.
+def _train(run: Path, recipe: Recipe, model: VideoModel, engine: Engine) -> Trained:
+    folder, settings, ranks = run / "train", recipe.train, engine.ranks
+    say: Callable[[str], None] = console.note if ranks.main else lambda text: None
+    # 1. what is trained, and on what
+    clips = read_records(run / "footage" / "clips.jsonl", Clip)
+    data, held_out = (load_split(run / "footage", clips, split) for split in ("train", "validation"))
+    if not data.clips:
+        raise RunError(f"{run}: no training clips; run `cinetune prepare` with more footage")
+    network = model.load_transformer(first_place(recipe, engine.device), load_dtype(recipe))
+    parts = make_trainable(network, model, recipe)
+    count = sum(weight.numel() for weight in named_trainable(network).values())
+    batches = Batches(data, recipe, network, ranks)
+    any_model: Any = model
+    fast = set_up(
+        network, recipe, any_model.facts, batches.largest(), ranks, engine.device,
+        agree=lambda number: min(engine.gather(number)),
+    )  # fmt: skip
+    network = engine.prepare(network, lambda wrapped: make_optimiser(wrapped, recipe))
+    network.train()
+    validator = Validator(run, recipe, model, held_out, data, engine.device)
+    ema = Ema(network, settings.ema) if settings.ema else None
+    averaged: Callable[[], AbstractContextManager[None]] = ema.applied if ema else nullcontext
+    # 2. from the last checkpoint, or from the start
+    belongs = {"recipe": recipe.id, "clips": data.fingerprint()}
+    found = checkpoint.load(folder, belongs)
+    progress = found.progress if found else Progress()
+    baselines = Baselines.of(found.baselines) if found else validator.baselines(network, engine)
+    stopper = Stopper(recipe.validation, baselines, steps=settings.steps, agree=_largest(engine), note=say)
+    if found:
+        engine.load_state(found.state)
+        stopper.load(found.stopper)
+        if ema:
+            ema.load(found.ema)
+        say(f"train: going on from step {progress.step}")
+    if ranks.main:
+        _truncate_logs(folder, progress.step)
+        write_text(folder / "baselines.json", json.dumps(baselines.tree()) + "\n")
+    say(
+        f"train: {count:,} trainable weights ({settings.method}), {len(data.clips)} clips, {batches.clips} a step, in "
+        f"{batches.parts} micro-batches on each of {ranks.data_world} data ranks"
+    )
 
-    Each expert has a seed of its own, the same whether or not the other is trained too.
-    """
-    parts = {lora.FILE_NAME: (network, 0)}
-    if isinstance(network, Experts):
-        wanted = EXPERT_FILES if recipe.lora.experts == "both" else [recipe.lora.experts]
-        named = enumerate(network.by_name().items())
-        parts = {EXPERT_FILES[name]: (part, number) for number, (name, part) in named if name in wanted}
-    targets = model.adapter_targets(image_projections=recipe.lora.image_projections)
-    for part, number in parts.values():
-        lora.inject(part, targets, rank=recipe.lora.rank, alpha=recipe.lora.alpha, seed=recipe.seed + number)
-        if recipe.train.checkpointing:
-            part.enable_gradient_checkpointing()  # type: ignore[operator]
-    return {name: part for name, (part, _) in parts.items()}
+    def keep(best: bool) -> None:
+        state = engine.state()
+        average = ema.state() if ema else {}
+        if not ranks.main or state is None:
+            return
+        if best:
+            with folder_aside(folder / "best") as aside:  # the adapters of two experts belong together
+                save_trained(aside, parts, average["weights"] if ema else state.weights, recipe)
+        checkpoint.save(folder, Checkpoint(progress, state, belongs, stopper.state(), baselines.tree(), average))
+
+    meter = Meter(
+        fast.work, engine.device, steps=settings.steps, done=progress.step, data_world=ranks.data_world,
+        world=ranks.world,
+    )  # fmt: skip
+    if ranks.main:
+        meter.announce()
+    first = progress.step * batches.parts
+    with (
+        noticed() as asked,
+        closing(prefetched(pinned(batches, engine.device), first, recipe.system.prefetch)) as ahead,
+        closing(Trackers(recipe.system.trackers if ranks.main else (), folder, recipe, progress.step)) as trackers,
+        watched(settings.steps, progress.step, wanted=recipe.system.dashboard) as view,
+    ):
+        stream = meter.watch(moved(ahead, engine.device))
+        while not progress.stopped:
+            # 3. one optimiser update
+            rank = nested.draw_rank(settings.nested_ranks, recipe.seed, progress.step) if settings.nested_ranks else 0
+            lrs = rates(recipe, schedules.share(progress.step, settings))
+            with nested.truncated(network, rank) if rank else nullcontext():
+                try:
+                    loss, norm, leaving = update(network, model, stream, batches, settings, engine, lrs, asked)
+                except RunError as error:
+                    raise RunError(f"step {progress.step + 1}: {error}; {checkpoint.newest(folder)}") from None
+            if ema:
+                ema.update()
+            progress.step += 1
+            row = meter.row()
+            progress.seconds += row["step_seconds"] or 0
+            stopper.stepped(row["step_seconds"] or 0)
+            if ranks.main:
+                levels = [round(level, 4) for level in batches.levels(progress.step - 1)]
+                told_of = {"step": progress.step, "loss": loss, "lr": lrs["weights"], "norm": norm, "sigma": levels}
+                line = {**told_of, "seconds": round(progress.seconds, 2), **row}
+                _append(folder / "log.jsonl", line)
+                trackers.log(progress.step, line)
+                view.step(line, f"loss {loss:.3f}, {brief(row)}")
+            # 4. validate, and stop on the plateau or at the end
+            last, better = progress.step == settings.steps, False
+            validated = stopper.due(progress.step)
+            with meter.paused():
+                if validated:
+                    with averaged():
+                        reading = validator.measure(network, engine)
+                    decision = stopper.take(progress.step, reading)
+                    better, progress.stopped = decision.best, "steps" if last else decision.stop
+                    if ranks.main:
+                        found_now = reading_row(progress.step, reading, baselines, decision)
+                        _append(folder / "validations.jsonl", found_now)
+                        trackers.log(progress.step, found_now, "validation")
+                        view.validation(found_now)
+                    say(told(progress.step, reading, baselines, decision))
+                # 5. save, together with what the validation decided
+                if validated or leaving or progress.step % settings.save_every == 0:
+                    keep(better)
+            if leaving and not progress.stopped:
+                asked.leave(max(engine.gather(asked.number)))  # all meet here: none leaves while the main one writes
+    return _finish(folder, list(parts), recipe, progress, stopper, count, main=ranks.main)
 
 
 def update(
     network: nn.Module,
     model: VideoModel,
-    data: Cached,
-    recipe: Recipe,
-    progress: checkpoint.Progress,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    device: torch.device,
-) -> tuple[float, list[float]]:
-    """Do one optimiser update over all micro-batches; moves `progress.position`.
+    stream: Iterator[Batch],
+    batches: Batches,
+    settings: Settings,
+    engine: Engine,
+    lrs: Mapping[str, float] | float,
+    asked: Asked,
+) -> tuple[float, float, bool]:
+    """Do one optimiser update over all micro-batches of this process.
 
     Each clip goes through the expert that its noise level belongs to. An expert that no clip of the step went to has
     no gradient at all (None, not zero): AdamW leaves its weights, its averages and its count of steps as they were.
 
     Returns:
-        the mean loss, and the noise level of every clip that it was taken at.
+        the mean loss over the clips of all processes, the norm of the whole gradient before clipping, and whether any
+        process was asked to end.
+
+    Raises:
+        RunError: loss or gradient are not finite; nothing was changed.
     """
-    settings = recipe.train
-    for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * schedule(progress.step, settings)
-    total, levels = 0.0, list[float]()
-    for _ in range(settings.accumulation):
-        # 1. clips, with captions and first frames left out at random
-        pick = indices(progress.position, settings.batch, len(data.items), recipe.seed)
-        progress.position += settings.batch
-        drop = torch.rand(2, settings.batch, generator=generator)
-        latents, condition = collate(data, pick, drop[0] < settings.caption_dropout, drop[1] < settings.image_dropout)
-        # 2. noise: the same draws on every device
-        noise = torch.randn(latents.shape, generator=generator)
-        sigma = draw_levels(settings, network, recipe.lora.experts, generator=generator)
-        noisy, target = flow.interpolate(latents, noise, sigma), flow.velocity(latents, noise)
-        # 3. loss in fp32 over all latent frames
-        predicted = model.velocity(network, noisy.to(device), sigma.to(device), to_device(condition, device))
-        error = (predicted.float() - target.to(device)).square().mean(dim=(1, 2, 3, 4))
-        weight = flow.loss_weight(sigma, density=settings.sigma_density, shift=settings.shift)
-        loss = (weight.to(device) * error).mean() / settings.accumulation
-        torch.autograd.backward(loss)
-        total += loss.item()
-        levels += sigma.tolist()
-    if not math.isfinite(total):
-        raise RunError(f"train: the loss is {total} at step {progress.step + 1}; lower train.learning_rate")
-    # 4. one clipped update, now that the gradient is complete
-    nn.utils.clip_grad_norm_(lora.parameters(network), settings.clip_norm)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return total, levels
+    total = torch.zeros((), device=engine.device)
+    for part in range(batches.parts):
+        batch = next(stream)
+        # the loss in fp32 over all latent frames
+        noisy = flow.interpolate(batch.latents, batch.noise, batch.sigma)
+        predicted = model.velocity(network, noisy, batch.sigma, batch.condition)
+        error = (predicted.float() - flow.velocity(batch.latents, batch.noise)).square().mean(dim=(1, 2, 3, 4))
+        weight = flow.loss_weight(batch.sigma, density=settings.sigma_density, shift=settings.shift)
+        loss = (weight * error).sum() / batches.clips
+        engine.backward(loss, last=part == batches.parts - 1)
+        total += loss.detach()
+    loss_of_all, leaving = engine.sum(torch.stack([total.cpu(), torch.tensor(float(asked.number > 0))])).tolist()
+    # one clipped update, now that the gradient is complete
+    norm = engine.step(settings.clip_norm, lrs)
+    return loss_of_all, norm, leaving > 0
 
 
-def schedule(step: int, settings: Settings) -> float:
-    """Return the share of the peak learning rate at a step (from 0): linear warm-up, then a cosine to zero."""
-    warmup = round(settings.warmup * settings.steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    along = (step - warmup) / max(1, settings.steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * along))
-
-
-def _judge(
-    validator: Validator, network: nn.Module, progress: checkpoint.Progress, recipe: Recipe, folder: Path
-) -> bool:
-    """Validate, log, and say whether this is the best adapter so far."""
-    reading = validator.measure(network)
-    better = reading.lpips < progress.best - recipe.validation.minimum_gain
-    if better:
-        progress.best, progress.best_step, progress.since_best = reading.lpips, progress.step, 0
-    else:
-        progress.since_best += 1
-    row = {
-        "step": progress.step, "lpips": reading.lpips, "low": reading.low, "high": reading.high,
-        "static_lpips": progress.baseline["static"], "base_lpips": progress.baseline["base"],
-        "loss": reading.loss, "best": better, "clips": reading.clips,
-    }  # fmt: skip
-    _append(folder / "validations.jsonl", row)
-    console.note(
-        f"validation at step {progress.step}: LPIPS {reading.lpips:.4f} [{reading.low:.4f}, {reading.high:.4f}] "
-        f"(base {progress.baseline['base']:.4f}, static {progress.baseline['static']:.4f})"
-        + (" best" if better else f", {progress.since_best} of {recipe.validation.patience} without a gain")
-    )
-    return better
-
-
-def _finish(folder: Path, names: list[str], recipe: Recipe, progress: checkpoint.Progress, parameters: int) -> Trained:
+def _finish(
+    folder: Path, names: list[str], recipe: Recipe, progress: Progress, stopper: Stopper, parameters: int, *, main: bool
+) -> Trained:
     files = tuple(folder / "best" / name for name in names)
+    verdict = stopper.verdict(recipe.evaluate.level)
+    done = Trained(files, stopper.best_step, progress.step, progress.stopped, verdict.gain)
+    if not main:
+        return done
     summary = {
-        "steps": progress.step, "best_step": progress.best_step, "stopped": progress.stopped,
-        "seconds": round(progress.seconds, 1), "parameters": parameters, "rank": recipe.lora.rank,
-        "alpha": recipe.lora.alpha, "adapter": " + ".join(f"best/{name}" for name in names),
-        "adapter_sha256": " + ".join(sha256(file) for file in files),
+        "steps": progress.step, "best_step": stopper.best_step, "stopped": progress.stopped,
+        "seconds": round(progress.seconds, 1), "parameters": parameters, "method": recipe.train.method,
+        "rank": recipe.lora.rank, "alpha": recipe.lora.alpha, "adapter": " + ".join(f"best/{name}" for name in names),
+        "adapter_sha256": " + ".join(_digest(file) for file in files), "verdict": verdict._asdict(),
     }  # fmt: skip
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     why = "the plateau" if progress.stopped == "plateau" else "the last step"
-    console.done(f"train: stopped at {why} ({progress.step} steps), best at step {progress.best_step}: "
-                 + " and ".join(map(str, files)))  # fmt: skip
-    return Trained(files, progress.best_step, progress.step, progress.stopped)
+    console.done(f"train: stopped at {why} ({progress.step} steps), best at step {stopper.best_step}: "
+                 f"{' and '.join(map(str, files))}; {verdict}")  # fmt: skip
+    return done
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, of the names and digests of its files."""
+    if path.is_file():
+        return sha256(path)
+    listed = "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(path.iterdir()))
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _largest(engine: Engine) -> Callable[[int], int]:
+    return lambda number: max(engine.gather(number))
 
 
 def _append(path: Path, row: Mapping[str, object]) -> None:

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cinetune.doctor.hardware import GPUS, detect, find_gpu
 from cinetune.errors import RunError
+from cinetune.ops.gpus import GPUS, detect, find_gpu
 
 
 @pytest.mark.parametrize(
