@@ -11,6 +11,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,12 @@ DOMAINS = {
     "film": "A scene of an old film.",
 }
 """Folders of the footage, and the caption that its clips get."""
+MORE = {"objects": "Things that a fixed camera sees."}
+"""Folders that only the metrics in SHORT look at: two films, too few to stand for a kind of their own."""
 FRAMES, HEIGHT, WIDTH = 17, 96, 144
+SHORT = {"fvd_infinite": 6}
+"""Metrics that need more clips than can be cut in that length, and the frames of theirs. Following FVD to infinite n
+takes 130 clips on either side through 64 features, and one more so that each can be left out."""
 CRF = (24, 32, 40, 48)
 """Of H.264, where a re-encoding is weakest and strongest."""
 SURE = 2.0
@@ -57,6 +63,11 @@ class Clip:
 
     frames: Frames
     domain: str
+
+    @property
+    def measured(self) -> Frames:
+        """What is measured where nothing is left out."""
+        return self.frames[: len(self.frames) // 2]
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def clips(footage: Path, each: int) -> tuple[list[Clip], list[Clip]]:
     """Return the clips to be measured and as many others to compare sets with, `each` of either from each domain."""
     measured, others = [], []
     for domain in DOMAINS:
-        found = [Clip(window, domain) for path in sorted((footage / domain).iterdir()) for window in _windows(path)]
+        found = list(_clips(footage, domain, FRAMES))
         if len(found) < 2 * each:
             raise SystemExit(f"{footage / domain}: {len(found)} windows of {2 * FRAMES} frames, {2 * each} are needed")
         picked = [found[i] for i in np.linspace(0, len(found) - 1, 2 * each).round().astype(int)]
@@ -99,14 +110,26 @@ def clips(footage: Path, each: int) -> tuple[list[Clip], list[Clip]]:
     return measured, others
 
 
-def _windows(path: Path) -> Iterator[Frames]:
-    """Yield windows of single shots, one after another; a frame beside a cut is left out."""
+def every_clip(footage: Path, frames: int) -> tuple[list[Clip], list[Clip]]:
+    """Return all clips of so many frames in all folders, in turn one to be measured and one to compare sets with."""
+    found = [clip for domain in (*DOMAINS, *MORE) for clip in _clips(footage, domain, frames)]
+    return found[::2], found[1::2]
+
+
+def _clips(footage: Path, domain: str, frames: int) -> Iterator[Clip]:
+    """Yield windows of single shots, one after another."""
+    for path in sorted((footage / domain).iterdir()):
+        for shot in _shots(path):
+            for at in range(0, len(shot) - 2 * frames + 1, 2 * frames):
+                yield Clip(shot[at : at + 2 * frames], domain)
+
+
+@cache
+def _shots(path: Path) -> list[Frames]:
+    """The shots of a film; a frame beside a cut is left out."""
     decoded = [(time, fit(frame, HEIGHT, WIDTH)) for time, frame in read_frames(path)]
     times, frames = np.array([time for time, _ in decoded]), np.stack([frame for _, frame in decoded])
-    for start, end in scan_film(path).spans:
-        shot = frames[(times >= start) & (times < end)][1:-1]
-        for at in range(0, len(shot) - 2 * FRAMES + 1, 2 * FRAMES):
-            yield shot[at : at + 2 * FRAMES]
+    return [frames[(times >= start) & (times < end)][1:-1] for start, end in scan_film(path).spans]
 
 
 def reencode(frames: Frames, strength: int, _: np.random.Generator) -> Frames:
@@ -123,14 +146,14 @@ DISTORTIONS: dict[str, Callable[[Any, Any, np.random.Generator], Frames]] = {**K
 def study(subjects: Sequence[Subject], measured: Sequence[Clip], others: Sequence[Clip], kinds: Sequence[str]) -> None:
     """Measure everything; fills in the findings of each subject."""
     looks = {_key(subject): subject for subject in subjects}
-    plain = [_see(looks, clip, clip.frames[:FRAMES]) for clip in measured]
-    training = [_see(looks, clip, clip.frames[:FRAMES]) for clip in others]
+    plain = [_see(looks, clip, clip.measured) for clip in measured]
+    training = [_see(looks, clip, clip.measured) for clip in others]
     for kind in kinds:
         levels = [plain]
         for strength in STRENGTHS:
             seen = []
             for number, clip in enumerate(measured):
-                source = clip.frames if kind == "drop" else clip.frames[:FRAMES]
+                source = clip.frames if kind == "drop" else clip.measured
                 distorted = DISTORTIONS[kind](source, strength, np.random.default_rng((SEED, number)))
                 seen.append(_see(looks, clip, distorted))
             levels.append(seen)
@@ -152,7 +175,7 @@ def _key(subject: Subject) -> tuple[Any, str]:
 
 
 def _see(looks: Mapping[tuple[Any, str], Subject], clip: Clip, frames: Frames) -> dict[tuple[Any, str], Features]:
-    item = Item(np.ascontiguousarray(frames), clip.frames[:FRAMES], DOMAINS[clip.domain])
+    item = Item(np.ascontiguousarray(frames), clip.measured, (DOMAINS | MORE)[clip.domain])
     return {key: _features(subject.metric.look, item, subject.eye) for key, subject in looks.items()}
 
 
@@ -229,8 +252,8 @@ def subjects_of(names: Sequence[str], lpips: Path | None) -> list[Subject]:
     return made
 
 
-def write_page(out: Path, subjects: Sequence[Subject], kinds: Sequence[str], n: int) -> None:
-    """Write the page and its picture."""
+def write_page(out: Path, subjects: Sequence[Subject], kinds: Sequence[str], n: int, short: Mapping[str, int]) -> None:
+    """Write the page and its picture; `n` clips, and for the metrics in `short` so many."""
     today = datetime.datetime.now(datetime.UTC).date()
     lines = [
         "# Which metric sees which distortion",
@@ -240,6 +263,11 @@ def write_page(out: Path, subjects: Sequence[Subject], kinds: Sequence[str], n: 
         f"({', '.join(DOMAINS)}), each distorted at four strengths. Sets are compared with {n} other clips of the same "
         "films, those of the same kind standing for the training clips.",
         "",
+        *(
+            f"{name} needs more: it is measured on {many} clips of {SHORT[name]} frames against as many others or one "
+            f"fewer, all that can be cut from these kinds and from {', '.join(MORE)}.\n"
+            for name, many in short.items()
+        ),
         "A metric **sees** a distortion (✓) where its mean moves in the documented direction at every strength, and "
         f"the move from none to the strongest is at least {SURE:g} standard errors over clips. Where neither side is "
         "better, the direction is away from the undistorted value. ✗: it moves to the better side. ~: it moves to the "
@@ -343,8 +371,13 @@ def main() -> None:
     torch.set_num_threads(1)
     measured, others = clips(given.footage, given.each)
     subjects = subjects_of(given.metrics, given.lpips)
-    study(subjects, measured, others, given.kinds)
-    write_page(given.out, subjects, given.kinds, len(measured))
+    study([s for s in subjects if s.metric.name not in SHORT], measured, others, given.kinds)
+    short = {}
+    for subject in [s for s in subjects if s.metric.name in SHORT]:
+        more, compared = every_clip(given.footage, SHORT[subject.metric.name])
+        study([subject], more, compared, given.kinds)
+        short[subject.metric.name] = len(more)
+    write_page(given.out, subjects, given.kinds, len(measured), short)
     for subject in subjects:
         known = {f.kind for f in subject.findings if f.verdict != "few"}
         if set(subject.blind) != set(subject.metric.card.blind) & known:

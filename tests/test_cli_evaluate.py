@@ -38,6 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, folder in enumerate(("GENERATED", "OURS", "THEIRS", "REAL", "CLIPS")):
         for n in range(3):
             write_video(root / folder / f"{n}.mkv", noise(10 * number + n), 16.0, lossless=True)
+    (root / "STATISTICS").mkdir()
+    for name, width in {"STATISTICS/fvd": 64, "STATISTICS/fid": 96, "ucf101": 400, "theirs": 64}.items():
+        np.savez(root / f"{name}.npz", mu=np.zeros(width), sigma=np.eye(width))
     (root / "prompts.tsv").write_text("0\tHills.\n1\tFog.\n", encoding="utf-8")
     line = {"video": "OURS/0.mkv", "reference": "REAL/1.mkv", "caption": "Fog.", "arm": "ours", "cluster": "coast"}
     (root / "manifest.jsonl").write_text(json.dumps(line), encoding="utf-8")
@@ -81,7 +84,7 @@ def test_every_command_of_the_page_runs(words: list[str], here: Path, monkeypatc
     assert "open " in done.stdout.splitlines()[-1]
     assert "peak memory" in done.stderr
     store = here / ("features" if "--cache" in words else "cache/cinetune/features")
-    assert list(store.rglob("*.safetensors"))
+    assert list(store.rglob("*.safetensors")) or "theirs.npz" in words
     if "--plan" in words:
         assert "pilot" in done.stdout
     if "--training" in words:
@@ -126,6 +129,15 @@ def test_what_is_left_out_is_counted_and_changes_the_exit_code(here: Path) -> No
         (["GENERATED", "--reference", "REAL", "--level", "2"], "--level 2"),
         (["GENERATED", "--reference", "REAL", "--backbone", "i3d=x"], "add --weights published"),
         (["GENERATED", "--reference", "REAL", "--backbone", "i4d=x"], "did you mean i3d"),
+        (["GENERATED", "--statistics", "fvd"], "--statistics fvd: write NAME=PATH"),
+        (["GENERATED", "--statistics", "fvd=a.npz", "--statistics", "fvd=b.npz"], "two paths for one metric"),
+        (["GENERATED", "--statistics", "fvd=none.npz"], "none.npz: no such file"),
+        (["GENERATED", "--statistics", "fvd=prompts.tsv"], "prompts.tsv: no statistics file"),
+        (["GENERATED", "--statistics", "kid=theirs.npz"], "kid: this metric needs the real videos themselves"),
+        (["theirs.npz"], "statistics are compared with statistics"),
+        (["theirs.npz", "GENERATED", "--statistics", "fvd=theirs.npz"], "give nothing else with it"),
+        (["GENERATED", "--metrics", "flicker", "--write-statistics", "W"], "no statistics to write"),
+        (["--arm", "a=OURS", "--arm", "b=REAL", "--metrics", "fvd", "--write-statistics", "W"], "There are 2 arms"),
     ],
 )
 def test_a_wrong_command_is_one_line(here: Path, words: list[str], match: str) -> None:

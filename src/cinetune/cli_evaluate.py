@@ -24,6 +24,14 @@ def evaluate(
     ] = None,
     arm: Annotated[list[str] | None, typer.Option("--arm", help="NAME=PATH: one of several; may be repeated.")] = None,
     reference: Annotated[Paths, typer.Option("--reference", help="Real videos, in any form; may be repeated.")] = None,
+    statistics: Annotated[
+        list[str] | None,
+        typer.Option("--statistics", help="METRIC=FILE: mean and covariance for the real videos; may be repeated."),
+    ] = None,
+    write_statistics: Annotated[
+        Path | None,
+        typer.Option("--write-statistics", help="Folder for mean and covariance of REAL, or else of GENERATED."),
+    ] = None,
     training: Annotated[
         Paths, typer.Option("--training", help="What the model was trained on: clips, or a run folder.")
     ] = None,
@@ -60,15 +68,19 @@ def evaluate(
         "--training": training, "--out": out, "--cache": cache, "--workers": workers, "--level": level,
         "--resamples": resamples, "--seed": seed,
     }  # fmt: skip
-    if not reference and not arm and generated and len(generated) == 1 and generated[0].is_dir():
+    videos = reference or arm or statistics or write_statistics
+    if not videos and generated and len(generated) == 1 and generated[0].is_dir():
         _run(generated[0], [name for name, value in given.items() if value is not None], plan, device)
         return
-    settings = {"level": level, "resamples": resamples, "weights": weights, "metrics": _names(metrics)}
+    settings = {"level": level, "resamples": resamples, "weights": weights}
     _videos(
         {**({"generated": generated} if generated else {}), **_pairs("--arm", arm)},
         reference or [],
+        statistics=_single("--statistics", statistics, "metric"),
+        write_statistics=write_statistics,
         training=training or [],
         prompts=prompts,
+        metrics=_names(metrics),
         settings={name: value for name, value in settings.items() if value is not None},
         backbones=_backbones(backbone, weights),
         static=static is not False,
@@ -108,8 +120,11 @@ def _videos(
     arms: Mapping[str, Sequence[Path]],
     reference: Sequence[Path],
     *,
+    statistics: Mapping[str, Path],
+    write_statistics: Path | None,
     training: Sequence[Path],
     prompts: Path | None,
+    metrics: Sequence[str] | None,
     settings: Mapping[str, object],
     backbones: Mapping[str, Path],
     static: bool,
@@ -125,7 +140,8 @@ def _videos(
     from rich.console import Console
 
     from cinetune.devices import describe, pick_device
-    from cinetune.evaluate import ranks
+    from cinetune.evaluate import moments, ranks
+    from cinetune.evaluate.estimates import REAL
     from cinetune.evaluate.evaluator import measure
     from cinetune.evaluate.inputs import assemble
     from cinetune.evaluate.prompts import read_prompts
@@ -142,12 +158,15 @@ def _videos(
         wrong = error.errors()[0]
         raise MetricError(f"--{wrong['loc'][0]} {wrong['input']}: {wrong['msg']}") from None
     known = read_prompts(prompts) if prompts else {}
-    videos = assemble(arms, reference, training=training, prompts=known, static=static)
+    arms, stated = moments.gathered(statistics, arms)
+    videos = assemble(arms, reference, training=training, prompts=known, static=static, empty=bool(stated.arms))
+    real = any(video.arm == REAL for video in videos)
+    section = section.model_copy(update={"metrics": moments.chosen(metrics, section.metrics, stated.real, real=real)})
     first, where = ranks.rank() == 0, ranks.own_device(pick_device(device))
     with counting("evaluate") if first else nullcontext() as counted:
         done = measure(
             videos, section, seed=seed, out=out, cache=cache or user_cache() / "features", published=backbones,
-            device=where, workers=workers, progress=counted,
+            device=where, workers=workers, progress=counted, statistics=stated, write_statistics=write_statistics,
             environment=describe_environment(describe(where), ["cinetune", *sys.argv[1:]]),
         )  # fmt: skip
     if not first:
@@ -157,6 +176,8 @@ def _videos(
     for line in [*done.broken, *done.short]:
         console.note(f"left out: {line}")
     console.note(f"evaluate: {done.told()}")
+    if write_statistics:
+        console.note(f"evaluate: statistics written to {write_statistics}")
     page = build_page(out)
     told = f"{len(section.metrics)} metrics of {len(done.videos)} videos in {out}; open {page}"
     if done.whole:
@@ -198,14 +219,21 @@ def _backbones(given: Sequence[str] | None, weights: str | None) -> dict[str, Pa
     """
     from cinetune.metrics.backbones._resolve import ROLES
 
-    paths = _pairs("--backbone", given)
+    paths = _single("--backbone", given, "network")
     known = sorted(published for _, published in ROLES.values())
-    for name, several in paths.items():
+    for name in paths:
         if name not in known:
             close = difflib.get_close_matches(name, known) or known
             raise MetricError(f"--backbone {name}: no such network; did you mean {', '.join(close)}?")
-        if len(several) > 1:
-            raise MetricError(f"--backbone {name}: two paths for one network; give one")
     if paths and weights != "published":
         raise MetricError("--backbone: paths are of published weights; add --weights published")
-    return {name: several[0] for name, several in paths.items()}
+    return paths
+
+
+def _single(option: str, given: Sequence[str] | None, what: str) -> dict[str, Path]:
+    """Read NAME=PATH, repeated, with one path for each name."""
+    found = _pairs(option, given)
+    for name, several in found.items():
+        if len(several) > 1:
+            raise MetricError(f"{option} {name}: two paths for one {what}; give one")
+    return {name: several[0] for name, several in found.items()}

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from cinetune import plugins
+from cinetune.footage.procedural import render_clip
+from cinetune.footage.video_io import write_video
 from cinetune.metrics._contract import CorpusMetric, ItemMetric
 from cinetune.ops.video_distortions import KINDS
 
@@ -63,6 +65,17 @@ def test_reencoding_keeps_the_video_and_grows_worse(sensitivity: ModuleType, cli
     assert errors == sorted(errors)
     assert coded[0].shape == clips[0].shape
     assert set(sensitivity.DISTORTIONS) == {*KINDS, "reencode"}
+
+
+def test_short_clips_are_all_there_are(sensitivity: ModuleType, tmp_path: Path) -> None:
+    for domain in (*sensitivity.DOMAINS, *sensitivity.MORE):
+        film = render_clip("day", seed=0, frames=40, height=48, width=72).frames
+        write_video(tmp_path / domain / "film.mkv", film, 16.0, lossless=True)
+    measured, others = sensitivity.every_clip(tmp_path, 6)
+    assert len(measured) == len(others) == 6, "three windows of 12 in the 38 frames that are not beside a cut"
+    assert {clip.domain for clip in measured} == {*sensitivity.DOMAINS, *sensitivity.MORE}
+    assert all(len(clip.frames) == 12 and len(clip.measured) == 6 for clip in (*measured, *others))
+    assert set(sensitivity.SHORT) <= set(plugins.names("metrics"))
 
 
 @pytest.mark.slow

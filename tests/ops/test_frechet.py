@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from cinetune.ops.frechet import between, fitted, frechet, pulls, stated
+from cinetune.ops.frechet import between, fitted, frechet, pulls, pulls_to, stated
 
 
 def exactly(n: int, mean: np.ndarray, covariance: np.ndarray, seed: int) -> np.ndarray:
@@ -167,6 +167,7 @@ def test_pulls_are_derivatives(n: int, m: int, d: int) -> None:
     x, y = rng.standard_normal((n, d)), 1.3 * rng.standard_normal((m, d)) + 0.2
     own, other = pulls(x, y, ddof=0)
     assert own.sum() == pytest.approx(0, abs=1e-12)
+    assert pulls_to(x, stated(y.mean(axis=0), np.cov(y.T, ddof=0)), ddof=0) == pytest.approx(own, rel=1e-6, abs=1e-9)
     for i in (0, 3, n - 1):
         step = np.zeros(n)
         step[i] = 1e-5

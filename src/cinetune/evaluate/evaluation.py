@@ -11,6 +11,7 @@ from pathlib import Path
 from cinetune import __version__
 from cinetune.evaluate.estimates import TRAINING
 from cinetune.evaluate.features import Found, Video
+from cinetune.evaluate.moments import UNSTATED, Statistics
 from cinetune.files import write_text
 from cinetune.footage.any_video import shown
 from cinetune.metrics._contract import Metric
@@ -79,6 +80,7 @@ def write_results(
     section: Evaluate,
     seed: int,
     environment: Mapping[str, str] | None = None,
+    statistics: Statistics = UNSTATED,
 ) -> None:
     """Write one JSON object: `results`, and in `meta` all that is needed to know what they mean and to repeat them."""
     meta: dict[str, object] = {
@@ -91,6 +93,8 @@ def write_results(
     clusters = {video.source: video.cluster for video in videos if video.arm != TRAINING}
     if any(source != cluster for source, cluster in clusters.items()):
         meta["clusters"] = clusters
+    if told := statistics.facts():
+        meta["statistics"] = told
     if environment:
         meta["environment"] = dict(environment)
     tree = {"schema": 1, "meta": meta, "results": [dataclasses.asdict(result) for result in results]}

@@ -9,10 +9,11 @@ import torch
 
 from cinetune import plugins
 from cinetune.errors import MetricError
-from cinetune.evaluate import features, inputs, items, ranks, sets
+from cinetune.evaluate import features, inputs, items, moments, ranks, sets
 from cinetune.evaluate.estimates import REAL, TRAINING, AnyMetric, Resampling, Table, corrected, to_result
 from cinetune.evaluate.evaluation import Evaluation, to_records, write_results
 from cinetune.evaluate.features import Found, Progress, Spent, Video
+from cinetune.evaluate.moments import UNSTATED, Statistics
 from cinetune.evaluate.prompts import read_prompts
 from cinetune.evaluate.store import Shelf, Store
 from cinetune.metrics._contract import SetMetric
@@ -96,6 +97,8 @@ def evaluate_folders(
     static: bool = True,
     cache: Path | None = None,
     workers: int | None = None,
+    statistics: Mapping[str, Path] = NONE,
+    write_statistics: Path | None = None,
 ) -> list[Result]:
     """Measure videos against others, paired by name or by a manifest (see `inputs`).
 
@@ -104,10 +107,10 @@ def evaluate_folders(
 
     Args:
         generated: the videos to be measured: files, folders, patterns and manifests; one arm, "generated", or several
-            by name.
+            by name. A statistics file (see `moments`) can stand for an arm.
         reference: the real videos, in the same forms.
         prompts: captions of the generated videos (see `prompts.read_prompts`); without them clip_text is None.
-        metrics: names, instead of those of `recipe_section`.
+        metrics: names, instead of those of `recipe_section`; those of `statistics` are added.
         recipe_section: weights, level and resamples; None takes the defaults.
         seed: of all resampling.
         out: gets scores.jsonl, results.json and videos.jsonl; None leaves nothing behind.
@@ -118,24 +121,31 @@ def evaluate_folders(
         static: measure the first frame of each reference, held, beside the generated videos.
         cache: folder of the stored features; None means out/features.
         workers: videos looked at side by side; None chooses (see `features.workers_for`).
+        statistics: file by metric, in place of the real videos (see `moments`). Without `reference` and `metrics`, only
+            these metrics are measured.
+        write_statistics: folder that gets METRIC.npz for each metric that compares mean and covariance: of the real
+            videos, or where there are none, of the generated ones.
 
     Raises:
         MetricError: no such folder, no video in it, two videos of one name, or a prompts file that fits none.
         PluginError, WeightsError, RunError: as `evaluate`.
     """
     arms = generated if isinstance(generated, Mapping) else {inputs.GENERATED: _listed(generated)}
+    arms, known = moments.gathered(statistics, arms)
     videos = inputs.assemble(
-        arms, _listed(reference), training=training, prompts=read_prompts(prompts) if prompts else {}, static=static
-    )
+        arms, _listed(reference), training=training, prompts=read_prompts(prompts) if prompts else {}, static=static,
+        empty=bool(known.arms),
+    )  # fmt: skip
     section = recipe_section or Evaluate()
-    if metrics is not None:
-        section = section.model_copy(update={"metrics": tuple(metrics)})
+    real = any(video.arm == REAL for video in videos)
+    wanted = moments.chosen(metrics, section.metrics, known.real, real=real)
+    section = section.model_copy(update={"metrics": wanted})
     with ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cinetune-evaluate-")))
         done = measure(
             videos, section, seed=seed, out=out, cache=cache, progress=progress, published=published, device=device,
-            workers=workers,
+            workers=workers, statistics=known, write_statistics=write_statistics,
         )  # fmt: skip
         return done.results
 
@@ -153,6 +163,8 @@ def measure(
     workers: int | None = None,
     strict: bool = False,
     environment: Mapping[str, str] | None = None,
+    statistics: Statistics = UNSTATED,
+    write_statistics: Path | None = None,
 ) -> Evaluation:
     """Measure videos that were found and paired; what the other two functions share.
 
@@ -164,23 +176,37 @@ def measure(
         section, seed, out, cache, progress, published, device, workers: as `evaluate_folders`.
         strict: a video that cannot be read is an error.
         environment: what one needs to know to repeat it (see `runs.describe_environment`), for results.json.
+        statistics: files that stand for the real videos or for an arm.
+        write_statistics: as `evaluate_folders`.
 
     Raises:
-        MetricError: no metrics, or not one generated video can be read.
+        MetricError: no metrics, not one generated video can be read, statistics that do not fit a metric or its
+            network, or none to write.
         PluginError, WeightsError, FootageError, RunError: as `evaluate`.
     """
     if not section.metrics:
         raise MetricError("nothing to evaluate: no metrics; name some, such as lpips, fvd and kid")
     metrics: list[AnyMetric] = [plugins.load("metrics", name) for name in section.metrics]
     videos = _wanted(videos, metrics)
-    roles = dict.fromkeys(metric.backbone for metric in metrics if metric.backbone)
+    roles = dict.fromkeys(metric.backbone for metric in metrics if metric.backbone and videos)
     eyes = {role: resolve(role, section.weights, published, device) for role in roles}
+    for metric in metrics:
+        if metric.name in statistics.real:
+            moments.check(metric, statistics.real[metric.name], eyes.get(metric.backbone or ""))
+    of_files = {metric.name: moments.estimates(metric, statistics) for metric in metrics}
+    written = _to_write(metrics, videos) if write_statistics else ""
     store, spent = Store(cache or out / "features"), Spent()
     found = _look_together(videos, metrics, eyes, store, spent, features.workers_for(device, workers), strict, progress)
     records = to_records(videos, found, out)
     if ranks.rank() != 0:
         return Evaluation([], records, [], spent.seconds)
     _insist_on_something(videos, found)
+    if write_statistics:
+        for metric in metrics:
+            if isinstance(metric, SetMetric) and metric.moments and metric.backbone:
+                gaussian, n = sets.moments(metric, _table(metric, videos, found, store), written)
+                network = str(eyes[metric.backbone].identity)
+                moments.write(write_statistics / f"{metric.name}.npz", gaussian, n, metric.name, network)
 
     how = Resampling(section.level, section.resamples, seed, section.interval)
     scores: list[Score] = []
@@ -189,17 +215,19 @@ def measure(
         for metric in metrics:
             table = _table(metric, videos, found, store)
             if isinstance(metric, SetMetric):
-                made = sets.estimates(metric, table, how)
+                made = sets.estimates(metric, table, how, statistics)
             else:
                 scored = items.scores(metric, table)
                 scores += scored
                 made = items.estimates(metric, table, scored, how)
-            backbone = str(eyes[metric.backbone].identity) if metric.backbone else ""
+            backbone = str(eyes[metric.backbone].identity) if metric.backbone in eyes else ""
             results += [to_result(metric, estimate, how, backbone) for estimate in made]
+            stated = statistics.network(metric.name)
+            results += [to_result(metric, estimate, how, stated) for estimate in of_files[metric.name]]
         results = corrected(results)
     write_records(out / "scores.jsonl", scores)
     write_records(out / "videos.jsonl", records)
-    write_results(out / "results.json", results, videos, metrics, eyes, section, seed, environment)
+    write_results(out / "results.json", results, videos, metrics, eyes, section, seed, environment, statistics)
     short = {str(video.path): became.short for video, became in zip(videos, found, strict=True) if became.short}
     return Evaluation(results, records, [f"{path}: {why}" for path, why in short.items()], spent.seconds)
 
@@ -215,7 +243,7 @@ def _look_together(
     progress: Progress | None,
 ) -> list[Found]:
     """Look at all videos, each process at its share, and tell each other what became of them."""
-    looks = {metric.look.name: metric.look for metric in metrics}
+    looks = {metric.look.name: metric.look for metric in metrics if videos}  # without videos no network is loaded
     with ranks.together():
         mine = features.look_at(
             videos, list(looks.values()), eyes, store, workers=workers, strict=strict, progress=progress, spent=spent,
@@ -244,13 +272,31 @@ def _table(metric: AnyMetric, videos: Sequence[Video], found: Sequence[Found], s
     return Table([video for video, _ in kept], Shelf(store, [place for _, place in kept]))
 
 
+def _to_write(metrics: Sequence[AnyMetric], videos: Sequence[Video]) -> str:
+    """Return the arm whose statistics are written.
+
+    Raises:
+        MetricError: no metric has any, or there are several generated arms and no real one.
+    """
+    if not any(isinstance(metric, SetMetric) and metric.moments for metric in metrics):
+        raise MetricError(
+            "no statistics to write: none of these metrics compares mean and covariance; ask for fvd or fid"
+        )
+    arms = {video.arm for video in videos if video.arm != TRAINING and not video.still}
+    if REAL not in arms and len(arms) != 1:
+        raise MetricError(
+            f"statistics of which videos? There are {len(arms)} arms and no --reference; give one of them"
+        )
+    return REAL if REAL in arms else arms.pop()
+
+
 def _insist_on_something(videos: Sequence[Video], found: Sequence[Found]) -> None:
     problems = [
         became.problem
         for video, became in zip(videos, found, strict=True)
         if video.arm not in (REAL, TRAINING) and not video.still
     ]
-    if all(problems):
+    if problems and all(problems):
         raise MetricError(f"none of the {len(problems)} generated videos can be read; the first: {problems[0]}")
 
 

@@ -29,6 +29,7 @@ def assemble(
     training: Sequence[Path] = (),
     prompts: Mapping[str, str] | None = None,
     static: bool = True,
+    empty: bool = False,
 ) -> list[Video]:
     """Return all videos: each arm's, the real ones, the held first frames, and the training videos.
 
@@ -38,13 +39,14 @@ def assemble(
         training: what the model was trained on, likewise, or a run folder, which stands for its training clips.
         prompts: captions by name.
         static: add the arm "static", the first frame of each reference held still, where there are pairs.
+        empty: no generated video will do, since statistics stand for them.
 
     Raises:
         MetricError: nothing there, two videos of one name in one arm, an arm of a reserved name, or no prompt fits.
     """
     real = _by_name(_checked(expand(reference), ("", REAL)), REAL)
     generated = [replace(one, arm=one.arm or arm) for arm, given in arms.items() for one in expand(given)]
-    if not generated:
+    if not (generated or empty):
         raise MetricError("nothing to evaluate: no generated videos; name files, folders or a manifest")
     _check_arms({one.arm for one in generated})
     by_arm = {arm: _by_name([one for one in generated if one.arm == arm], arm) for arm in _in_order(generated)}

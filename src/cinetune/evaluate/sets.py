@@ -1,14 +1,21 @@
-"""Metrics of whole sets: distance of each arm to the real videos, their difference, and the noise floor."""
+"""Metrics of whole sets: distance of each arm to the real videos, their difference, and the noise floor.
+
+A statistics file can stand for the real videos where a metric needs no more; intervals are over the arms alone then.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from cinetune.errors import MetricError
 from cinetune.evaluate.estimates import REAL, TRAINING, Estimate, Resampling, Table, differences, too_few
+from cinetune.evaluate.moments import UNSTATED, Stated, Statistics
 from cinetune.metrics._contract import Comparison, SetMetric
-from cinetune.ops import set_intervals, statistics
+from cinetune.ops import set_intervals
+from cinetune.ops import statistics as tests
+from cinetune.ops.frechet import Gaussian
 
 HALVINGS, FEWER_HALVINGS = 50, 10
 """The latter where the metric says that its sets are large."""
@@ -29,7 +36,9 @@ class _Pool:
     """Of each video."""
     sources: list[str]
     places: dict[str, Positions]
-    """Positions of the videos of each arm."""
+    """Positions of the videos of each arm; none are real where statistics stand for them."""
+    note: str = ""
+    """What else to say of every number."""
 
     def to_real(self, left: Positions, times: Times) -> float:
         """Return the distance of those of `left` that count to the real videos that count."""
@@ -48,7 +57,7 @@ class _Pool:
         return every
 
 
-def estimates(metric: SetMetric, table: Table, how: Resampling) -> list[Estimate]:
+def estimates(metric: SetMetric, table: Table, how: Resampling, statistics: Statistics = UNSTATED) -> list[Estimate]:
     """Return the distance of each arm, the differences such as "tuned - base", and the floor "real".
 
     Intervals are over clusters, each left out of (or drawn into) the arms and the real videos at once, so that what
@@ -66,20 +75,64 @@ def estimates(metric: SetMetric, table: Table, how: Resampling) -> list[Estimate
         arm: np.array([i for i, (video, _) in enumerate(kept) if video.arm == arm], np.int64)
         for arm in [*table.arms, REAL]
     }
-    sizes = {arm: min(len(positions), len(places[REAL])) for arm, positions in places.items()}
+    stated = statistics.real.get(metric.name)
+    most = len(kept) if stated else len(places[REAL])
+    sizes = {arm: min(len(positions), most) for arm, positions in places.items()}
     enough = [arm for arm in table.arms if sizes[arm] >= 2]
     made = [
-        Estimate(arm, sizes[arm], reasons=("a set needs two videos, and two real ones to compare with",))
+        Estimate(arm, sizes[arm], reasons=(_lacking(metric, statistics, len(places[REAL])),))
         for arm in table.arms
         if arm not in enough
     ]
     if not enough:
         return made
     comparison = metric.score([seen for _, seen in kept if not isinstance(seen, str)], clusters)
-    pool = _Pool(metric, comparison, clusters, [video.source for video, _ in kept], places)
+    own = _Pool(metric, comparison, clusters, [video.source for video, _ in kept], places)
+    pool = _against(own, stated) if stated else own
     made += [_arm(pool, arm, how) for arm in enough]
     made += [_difference(pool, a, b, how) for a, b in differences(enough, metric.kind)]
-    return [*made, _floor(pool, how)]
+    return [*made, _floor(own, how)]
+
+
+def moments(metric: SetMetric, table: Table, arm: str) -> tuple[Gaussian, int]:
+    """Return the mean and covariance of an arm's videos, and the number of vectors behind them.
+
+    Raises:
+        MetricError: fewer than two videos.
+    """
+    seen = [
+        seen
+        for video, seen in zip(table.videos, table.seen, strict=True)
+        if video.arm == arm and not isinstance(seen, str)
+    ]
+    if len(seen) < 2:
+        raise MetricError(f"statistics of {metric.name}: a covariance needs two videos, {arm} has {len(seen)}")
+    everything = np.arange(len(seen))
+    found = metric.score(seen, everything).moments
+    assert found is not None, f"{metric.name} compares mean and covariance alone"
+    return found.of(everything), found.count(everything)
+
+
+def _against(pool: _Pool, stated: Stated) -> _Pool:
+    """The same with a statistics file in place of the real videos."""
+    assert pool.made.moments is not None, f"{pool.metric.name} compares mean and covariance alone"
+    return replace(
+        pool,
+        made=pool.made.moments.against(stated.gaussian),
+        places=pool.places | {REAL: np.empty(0, np.int64)},
+        note=f"against {stated}: what is resampled are the generated videos alone",
+    )
+
+
+def _lacking(metric: SetMetric, statistics: Statistics, real: int) -> str:
+    """Say why there is no distance."""
+    if real or not statistics.real:
+        return "a set needs two videos, and two real ones to compare with"
+    if metric.name in statistics.real:
+        return "a set needs two videos"
+    if metric.moments:
+        return f"no real videos; give --reference, or --statistics {metric.name}=FILE"
+    return "needs the real videos themselves, not their mean and covariance; give --reference"
 
 
 def _arm(pool: _Pool, arm: str, how: Resampling) -> Estimate:
@@ -102,7 +155,7 @@ def _difference(pool: _Pool, a: str, b: str, how: Resampling) -> Estimate:
 def _measured(pool: _Pool, name: str, arms: list[Positions], how: Resampling, *, note: str = "") -> Estimate:
     """One arm against the real videos, or the first of two less the second, with its interval and p-value."""
     signs = (1.0, -1.0)[: len(arms)]
-    members = [*arms, pool.places[REAL]]
+    members = [positions for positions in (*arms, pool.places[REAL]) if len(positions)]
     n = min(len(positions) for positions in members)
     inside = np.unique(np.concatenate(members))
 
@@ -114,11 +167,11 @@ def _measured(pool: _Pool, name: str, arms: list[Positions], how: Resampling, *,
     try:
         value = statistic(np.ones(len(inside), bool))
     except ValueError as error:  # the metric's way to say that there are too few
-        return Estimate(name, n, reasons=(note, str(error)))
+        return Estimate(name, n, reasons=(note, pool.note, str(error)))
     pulls = [pool.pulls(arm) for arm in arms]
     known = [sign * pull for sign, pull in zip(signs, pulls, strict=True) if pull is not None]
     pull = sum(known[1:], known[0]) if known else None
-    reasons = [note, pool.made.caution(n), FIRST_ORDER if known else ""]
+    reasons = [note, pool.note, pool.made.caution(n), FIRST_ORDER if known else ""]
     groups = min(len(np.unique(pool.clusters[positions])) for positions in members)
     low = high = p_value = None
     if groups >= pool.metric.least:
@@ -131,7 +184,7 @@ def _measured(pool: _Pool, name: str, arms: list[Positions], how: Resampling, *,
         reasons.append(too_few(groups, pool.metric))
     if len(arms) == 2:
         swapped = _swapped(pool, arms[0], arms[1], first_order=bool(known))
-        p_value = statistics.swap_test(swapped, pool.clusters, permutations=how.resamples, seed=how.seed)
+        p_value = tests.swap_test(swapped, pool.clusters, permutations=how.resamples, seed=how.seed)
     return Estimate(name, n, value, low, high, p_value, tuple(reasons))
 
 
@@ -142,7 +195,7 @@ def _interval(
     clusters: Positions,
     strata: Positions,
     how: Resampling,
-) -> statistics.Interval:
+) -> tests.Interval:
     if pull is not None:
         return set_intervals.first_order(value, pull, clusters, level=how.level, strata=strata)
     if how.interval == "bootstrap":

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from cinetune.ops.frechet import Gaussian
+
 Frames = UInt8[np.ndarray, "f h w 3"]
 Features = dict[str, Float[np.ndarray, "..."]]
 Positions = Integer[np.ndarray, " _"]
@@ -53,6 +55,8 @@ class Look:
     """Looks at `item.reference` too."""
     caption: bool = False
     """Reads `item.caption` where there is one."""
+    many: Callable[[Sequence[Item], Any], list[Features]] | None = None
+    """The same for several items of as many frames each, where the network is a `BatchVideoEye`."""
 
     def obstacle(self, item: Item) -> str:
         """Return why this item cannot be looked at, or ""."""
@@ -79,6 +83,20 @@ class Comparison:
     pulls: Callable[[Positions, Positions], Pulls | None] = lambda left, right: None
     """(the same) -> how much the distance moves, to first order, for each relative change of a video's weight; None
     where the sets are small enough to leave out every cluster in turn. Each set's numbers sum to zero."""
+    moments: "Moments | None" = None
+    """Of a metric that compares mean and covariance alone (`SetMetric.moments`)."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of sets, and their comparison with those of a set that is not at hand."""
+
+    of: Callable[[Positions], Gaussian]
+    """Positions -> the mean and covariance of all vectors of these videos; ValueError where they are too few."""
+    count: Callable[[Positions], int]
+    """Positions -> number of these vectors."""
+    against: Callable[[Gaussian], Comparison]
+    """A Gaussian -> the comparison in which it stands for the real videos, whatever positions are given of these."""
 
 
 @dataclass(frozen=True)
@@ -141,3 +159,6 @@ class SetMetric(Metric):
     """(features of every video of either set, cluster of each) -> what compares subsets of them.
 
     Videos of one cluster are not independent draws (see `ops.distances.mmd`)."""
+    moments: bool = False
+    """Compares mean and covariance alone, so that published ones can stand for the real videos
+    (`Comparison.moments`)."""

@@ -28,29 +28,31 @@ def look(item: Item, _: None) -> Features:
     (frames - 1). `change`: mean length of the change of the flow along the path (frames - 2). `both`: mean length of
     the two flows added (frames - 2).
     """
-    frames = [_fit(frame) for frame in item.frames]
     estimate = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    percent = 100 / min(grey[0].shape)
+    frame = _fit(item.frames[0])
+    grey = _grey(frame)
+    percent = 100 / min(grey.shape)
     pairs: dict[str, list[float]] = {"speed": [], "fastest": [], "visible": [], "error": []}
     triples: dict[str, list[float]] = {"change": [], "both": []}
     before: Flow | None = None
-    for t in range(len(frames) - 1):
+    for whole in item.frames[1:]:
+        following = _fit(whole)
+        after = _grey(following)
         there, back = (
-            np.asarray(estimate.calc(grey[a], grey[b], None))  # type: ignore[call-overload] # None: from no motion
-            for a, b in ((t, t + 1), (t + 1, t))
+            np.asarray(estimate.calc(a, b, None))  # type: ignore[call-overload] # None: from no motion
+            for a, b in ((grey, after), (after, grey))
         )
         lengths = np.linalg.norm(there, axis=-1)
         pairs["speed"].append(percent * float(lengths.mean(dtype=np.float64)))
         pairs["fastest"].append(percent * _fastest(lengths))
         seen = visible(there, back)
         pairs["visible"].append(float(seen.mean()))
-        pairs["error"].append(_error(frames[t], frames[t + 1], there, seen))
+        pairs["error"].append(_error(frame, following, there, seen))
         if before is not None:
             change, both = _change(before, there)
             triples["change"].append(percent * change)
             triples["both"].append(percent * both)
-        before = there
+        before, frame, grey = there, following, after
     return {name: np.array(values, np.float64) for name, values in (pairs | triples).items()}
 
 
@@ -75,6 +77,10 @@ def _fit(frame: UInt8[np.ndarray, "_h _w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     size = (round(width * wanted / short), round(height * wanted / short))
     how = cv2.INTER_AREA if short > wanted else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(frame, size, interpolation=how))
+
+
+def _grey(frame: Frame) -> UInt8[np.ndarray, "h w"]:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
 
 
 def _fastest(lengths: Float[np.ndarray, "h w"]) -> float:

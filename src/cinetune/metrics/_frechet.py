@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from cinetune.metrics._contract import Comparison, Positions, Pulls
+from cinetune.metrics._contract import Comparison, Moments, Positions, Pulls
 from cinetune.ops import frechet
 
 HEAVY = 256
@@ -37,11 +37,17 @@ def compare(videos: Sequence[Float[np.ndarray, "_ d"]], *, ddof: int = 1) -> Com
         copies = np.repeat(times, counts[distinct]) if (times > 1).any() else None
         return frechet.fitted(rows[picked], ddof=ddof, times=copies)
 
+    def of(at: Positions) -> frechet.Gaussian:
+        return fit(at.astype(np.int64).tobytes())
+
+    def count(at: Positions) -> int:
+        return int(counts[at].sum())
+
     def distance(left: Positions, right: Positions) -> float:
-        return frechet.between(fit(left.astype(np.int64).tobytes()), fit(right.astype(np.int64).tobytes()))
+        return frechet.between(of(left), of(right))
 
     def pulls(left: Positions, right: Positions) -> Pulls | None:
-        if max(counts[left].sum(), counts[right].sum()) <= HEAVY:
+        if max(count(left), count(right)) <= HEAVY:
             return None
         of_rows = frechet.pulls(_rows(left), _rows(right), ddof=ddof)
         return _per_video(of_rows[0], left), _per_video(of_rows[1], right)
@@ -62,4 +68,12 @@ def compare(videos: Sequence[Float[np.ndarray, "_ d"]], *, ddof: int = 1) -> Com
             f"({enough} {least}); compare only with numbers at the same n"
         )
 
-    return Comparison(distance, caution, pulls)
+    def against(to: frechet.Gaussian) -> Comparison:
+        def pulls_to(left: Positions, right: Positions) -> Pulls | None:
+            if count(left) <= HEAVY:
+                return None
+            return _per_video(frechet.pulls_to(_rows(left), to, ddof=ddof), left), np.zeros(len(right))
+
+        return Comparison(lambda left, right: frechet.between(of(left), to), caution, pulls_to)
+
+    return Comparison(distance, caution, pulls, Moments(of, count, against))

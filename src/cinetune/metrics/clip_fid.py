@@ -17,4 +17,5 @@ METRIC = SetMetric(
     ),
     look=_frame_set.LOOK_CLIP,
     score=fid.score,
+    moments=True,
 )

@@ -26,4 +26,5 @@ METRIC = SetMetric(
     ),
     look=_frame_set.LOOK,
     score=score,
+    moments=True,
 )

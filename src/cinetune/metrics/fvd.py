@@ -29,4 +29,5 @@ METRIC = SetMetric(
     ),
     look=_video_set.LOOK,
     score=score,
+    moments=True,
 )

@@ -23,6 +23,7 @@ METRIC = SetMetric(
         caveats="Biased upwards with few videos, and more than FVD: its features have more dimensions.",
         blind=("shuffle", "freeze", "drop"),
     ),
-    look=Look("fvd_debiased", "1", "video_mae", _video_set.look),
+    look=Look("fvd_debiased", "1", "video_mae", _video_set.look, many=_video_set.look_many),
     score=score,
+    moments=True,
 )

@@ -35,7 +35,7 @@ METRIC = SetMetric(
         measures="FVD followed along 1/n to sets without end, so that numbers at different n can be compared.",
         caveats="Needs more than twice as many videos as the network has feature dimensions. The bias that is left is "
         "of order 1/n^2 and can make it a little negative.",
-        blind=("shuffle", "freeze", "drop"),
+        blind=("noise", "shuffle", "freeze", "drop", "reencode"),
     ),
     look=_video_set.LOOK,
     score=score,

@@ -23,6 +23,7 @@ METRIC = SetMetric(
         caveats="Biased as FVD is; dividing by n takes a factor (n - 1) / n off the spread, not off the means.",
         blind=("shuffle", "freeze", "drop"),
     ),
-    look=Look("fvd_stylegan_v", "1", "video_stylegan_v", _video_set.look),
+    look=Look("fvd_stylegan_v", "1", "video_stylegan_v", _video_set.look, many=_video_set.look_many),
     score=score,
+    moments=True,
 )

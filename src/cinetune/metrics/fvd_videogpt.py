@@ -24,6 +24,7 @@ METRIC = SetMetric(
         "square roots in 32 bits, which adds up to some percent; this does not.",
         blind=("shuffle", "freeze", "drop"),
     ),
-    look=Look("fvd_videogpt", "1", "video_videogpt", _video_set.look),
+    look=Look("fvd_videogpt", "1", "video_videogpt", _video_set.look, many=_video_set.look_many),
     score=score,
+    moments=True,
 )

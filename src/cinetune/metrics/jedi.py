@@ -30,6 +30,6 @@ METRIC = SetMetric(
         "numbers are not those of its paper.",
         blind=("shuffle", "freeze", "drop", "colour"),
     ),
-    look=Look("jedi", "1", "video_jepa", _video_set.look),
+    look=Look("jedi", "1", "video_jepa", _video_set.look, many=_video_set.look_many),
     score=score,
 )

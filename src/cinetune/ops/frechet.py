@@ -105,24 +105,47 @@ def pulls(
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(f"a covariance needs two vectors, got {len(x)} and {len(y)}")
-    sets = [one.astype(np.float64) for one in (x, y)]
-    means = [one.mean(axis=0) for one in sets]
-    roots = [(one - mean) / np.sqrt(len(one) - ddof) for one, mean in zip(sets, means, strict=True)]
-    turns, cores = zip(*(_core(root) for root in roots), strict=True)
-    u, values, vt = np.linalg.svd(cores[0] @ cores[1].T, full_matrices=False)
-    found = []
-    for i, side in enumerate((u, vt.T)):
-        spread = turns[i] @ side if turns[i] is not None else side
-        own = (roots[i] ** 2).sum(axis=1) - (spread**2) @ values
-        shift = 2 / len(sets[i]) * (sets[i] - means[i]) @ (means[i] - means[1 - i])
-        pull = shift + own
-        found.append(pull - pull.mean())
-    return found[0], found[1]
+    left, right = _centred(x, ddof), _centred(y, ddof)
+    u, values, vt = np.linalg.svd(left.core @ right.core.T, full_matrices=False)
+    return left.pulls(u, values, right.mean), right.pulls(vt.T, values, left.mean)
 
 
-def _core(root: Vectors) -> tuple[Float[np.ndarray, "n d"] | None, Float[np.ndarray, "k d"]]:
-    """Q and R of a tall matrix; None and itself of another."""
-    if len(root) <= root.shape[1]:
-        return None, root
-    turn, core = np.linalg.qr(root)
-    return turn, core
+def pulls_to(x: Vectors, to: Gaussian, *, ddof: int = 1) -> Float[np.ndarray, " n"]:
+    """Return what each vector of one set adds to its Frechet distance to a Gaussian that is given (see `pulls`).
+
+    Raises:
+        ValueError: the set has fewer than two vectors.
+    """
+    if len(x) < 2:
+        raise ValueError(f"a covariance needs two vectors, got {len(x)}")
+    own = _centred(x, ddof)
+    u, values, _ = np.linalg.svd(own.core @ to.root.T, full_matrices=False)
+    return own.pulls(u, values, to.mean)
+
+
+class _Centred(NamedTuple):
+    """A set about its mean, scaled so that root^T root is the covariance; root = turn @ core."""
+
+    mean: Float[np.ndarray, " d"]
+    root: Vectors
+    turn: Float[np.ndarray, "n d"] | None
+    """None stands for the identity."""
+    core: Float[np.ndarray, "k d"]
+    scale: float
+
+    def pulls(
+        self, side: Float[np.ndarray, "k r"], values: Float[np.ndarray, " r"], other: Float[np.ndarray, " d"]
+    ) -> Float[np.ndarray, " n"]:
+        """Return each vector's pull, from the singular vectors on this side and the mean of the other."""
+        spread = side if self.turn is None else self.turn @ side
+        own = (self.root**2).sum(axis=1) - (spread**2) @ values
+        pull = 2 / len(self.root) * self.scale * self.root @ (self.mean - other) + own
+        return np.asarray(pull - pull.mean())
+
+
+def _centred(x: Vectors, ddof: int) -> _Centred:
+    x = x.astype(np.float64)
+    mean, scale = x.mean(axis=0), float(np.sqrt(len(x) - ddof))
+    root = (x - mean) / scale
+    turn, core = np.linalg.qr(root) if len(root) > root.shape[1] else (None, root)
+    return _Centred(mean, root, turn, core, scale)
