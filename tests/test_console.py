@@ -87,4 +87,4 @@ def test_a_code_page_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (7500, "2 h 05 min")])
 def test_clock(seconds: float, text: str) -> None:
-    assert console._clock(seconds) == text
+    assert console.clock(seconds) == text

@@ -56,9 +56,7 @@ def test_clips_that_differ_from_those_of_the_checkpoint_and_no_clips_at_all_are_
     recipe, clips = tiny_recipe(tiny, train__steps="4"), clips_of(run)
     train(run, recipe, tiny, device=torch.device("cpu"))
     write_records(run / "footage" / "clips.jsonl", [clip for clip in clips if clip.id != "clip-3"])
-    with pytest.raises(
-        RunError, match=r"made with clips \w{16}, this is clips \w{16}; put back what it was"
-    ):
+    with pytest.raises(RunError, match=r"made with clips \w{16}, this is clips \w{16}; put back what it was"):
         train(run, recipe, tiny, device=torch.device("cpu"))
     write_records(run / "footage" / "clips.jsonl", [clip for clip in clips if clip.split != "train"])
     with pytest.raises(RunError, match="no training clips; run `cinetune prepare` with more footage"):

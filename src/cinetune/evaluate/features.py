@@ -2,19 +2,20 @@
 
 Videos that share a reference are one piece of work: the reference is decoded once and held while they pass by one
 after another. Pieces go to threads, which share the loaded networks; what a video adds to memory is gone before the
-next one comes. What was seen is stored by content (see `store`), so a second evaluation, one with a metric more, or
-one that goes on after a kill, decodes only what it has not seen.
+next one comes. Only where a network is faster with several videos at once (on a GPU, see `BatchVideoEye.at_once`) are
+some held until there are enough for it. What was seen is stored by content (see `store`), so a second evaluation, one
+with a metric more, or one that goes on after a kill, decodes only what it has not seen: a kill loses, of each worker,
+the video that it looks at and those that wait.
 """
 
 import dataclasses
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,71 +24,17 @@ import torch
 
 from cinetune.errors import FootageError, WeightsError
 from cinetune.evaluate.store import Place, Seen, Store
+from cinetune.evaluate.video import Found, Spent, Video
 from cinetune.footage.any_video import digest, read_any, shown
 from cinetune.metrics._contract import Features, Frames, Item, Look
-from cinetune.metrics.backbones._contract import ClipEye, Eye, too_short
+from cinetune.metrics.backbones._contract import BatchVideoEye, ClipEye, Eye, too_short
 
 __all__ = ["Found", "Progress", "Seen", "Spent", "Video", "look_at", "workers_for"]
 
 MOST_WORKERS = 8
 """Each holds two decoded videos and what the networks make of one, so memory sets a limit before the cores do."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """One video to be measured."""
-
-    id: str
-    arm: str
-    """"real" for the true ones, "training" for what the model learnt from."""
-    source: str
-    """What pairs it with videos of other arms."""
-    cluster: str
-    """What it shares with videos that are not independent of it: its scene, or its source."""
-    path: Path
-    reference: Path | None
-    """The true continuation, where there is one."""
-    caption: str
-    """"" where nobody said."""
-    matched: bool
-    """Has a counterpart among the real videos, if only as a set, and so belongs into set metrics."""
-    still: bool = False
-    """Stands for its own first frame, held for its whole length."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What became of one video."""
-
-    size: tuple[int, int, int] = (0, 0, 0)
-    """Frames, height, width."""
-    places: Mapping[str, Place | str] = field(default_factory=dict)
-    """Look's name -> where its features are, or the reason why there are none and none were kept."""
-    short: str = ""
-    """Why some metrics leave it out: it has too few frames for them."""
-    problem: str = ""
-    """Why nothing could be measured."""
-
-
-class Spent:
-    """Seconds by what they were spent on, added up over all workers."""
-
-    def __init__(self) -> None:
-        """Start at nothing."""
-        self.seconds: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def on(self, what: str) -> Iterator[None]:
-        """Count the time inside."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            gone = time.perf_counter() - began
-            with self._lock:
-                self.seconds[what] = self.seconds.get(what, 0.0) + gone
-
+MOST_WAITING = 2**28
+"""Bytes of decoded videos that wait for others in one worker; one that is larger is not kept waiting."""
 
 Progress = Callable[[int, int], None]
 """Is told (videos done, videos in all)."""
@@ -139,20 +86,37 @@ def look_at(
     found: list[Found | None] = [None] * len(videos)
     done, total, lock = 0, sum(map(len, own)), threading.Lock()
 
-    def work(piece: list[int]) -> None:
+    def keep(which: Sequence[int], became: Sequence[Found]) -> None:
         nonlocal done
-        held = _Held(videos[piece[0]].reference or videos[piece[0]].path)
-        for i in sorted(piece, key=lambda i: (videos[i].arm, videos[i].id)):
-            found[i] = looker.look(videos[i], held)
-            with lock:
-                done += 1
-                if progress:
-                    progress(done, total)
+        for i, one in zip(which, became, strict=True):
+            found[i] = one
+        with lock:
+            done += len(which)
+            if progress:
+                progress(done, total)
+
+    def work(share: Sequence[list[int]]) -> None:
+        waiting: dict[int, _Half] = {}
+        for piece in share:
+            held = _Held(videos[piece[0]].reference or videos[piece[0]].path)
+            for i in sorted(piece, key=lambda i: (videos[i].arm, videos[i].id)):
+                begun = looker.begin(videos[i], held)
+                if isinstance(begun, Found):
+                    keep([i], [begun])
+                    continue
+                waiting[i] = begun
+                del begun
+                if len(waiting) == looker.together or sum(h.frames.nbytes for h in waiting.values()) > MOST_WAITING:
+                    keep(list(waiting), looker.end(list(waiting.values())))
+                    waiting.clear()
+        if waiting:
+            keep(list(waiting), looker.end(list(waiting.values())))
 
     with _threads_each(workers):
+        shares = list(_shares(own, looker.together))
         if workers == 1:
-            for piece in own:
-                work(piece)
+            for share in shares:
+                work(share)
             return found
         for look in looks:  # a tokenizer sets itself up at its first call, which must not come from two threads at once
             if look.caption and look.backbone and isinstance(eye := eyes[look.backbone], ClipEye):
@@ -161,12 +125,24 @@ def look_at(
             workers, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
         ) as pool:
             try:
-                for future in as_completed([pool.submit(work, piece) for piece in own]):
+                for future in as_completed([pool.submit(work, share) for share in shares]):
                     future.result()
             except BaseException:  # one failed, or the person at the keyboard stops it: begin no more
                 pool.shutdown(cancel_futures=True)
                 raise
     return found
+
+
+def _shares(pieces: Sequence[list[int]], videos: int) -> Iterator[list[list[int]]]:
+    """Yield neighbouring pieces that have at least so many videos together; they do not depend on who takes them."""
+    share: list[list[int]] = []
+    for piece in pieces:
+        share.append(piece)
+        if sum(map(len, share)) >= videos:
+            yield share
+            share = []
+    if share:
+        yield share
 
 
 @contextmanager
@@ -189,6 +165,23 @@ class _Held:
     problem: str = ""
 
 
+@dataclass
+class _Half:
+    """A video that was looked at in every way but those that wait for more videos."""
+
+    video: Video
+    frames: Frames
+    digest: str
+    keys: Mapping[str, str]
+    """Look's name -> key."""
+    places: dict[str, Place]
+    """By key, of what was stored before."""
+    lost: str
+    """Why its reference cannot be read, or ""."""
+    seen: dict[str, Seen | None]
+    """Look's name -> what it saw; None where it waits."""
+
+
 @dataclass(frozen=True)
 class _Looker:
     looks: Sequence[Look]
@@ -198,37 +191,71 @@ class _Looker:
     spent: Spent
     digest: Callable[[Path], str]
 
-    def look(self, video: Video, held: _Held) -> Found:
+    @property
+    def together(self) -> int:
+        """Videos that are worth looking at together."""
+        return max((self._at_once(look) for look in self.looks), default=1)
+
+    def begin(self, video: Video, held: _Held) -> Found | _Half:
         """Look at one video in every way that is not stored; what cannot be read is a problem, not an error."""
         try:
-            return self._look(video, held)
+            half = self._begin(video, held)
         except FootageError as error:
             if self.strict:
                 raise
             return Found(problem=_line(error))
+        return half if isinstance(half, Found) or None in half.seen.values() else self.end([half])[0]
 
-    def _look(self, video: Video, held: _Held) -> Found:
+    def end(self, halves: Sequence[_Half]) -> list[Found]:
+        """Look at some videos together in the ways that waited for it, and store all that was seen of them."""
+        for look in self.looks:
+            alike: dict[int, list[_Half]] = {}
+            for half in halves:
+                if look.name in half.seen and half.seen[look.name] is None:
+                    alike.setdefault(len(half.frames), []).append(half)
+            for some in alike.values():
+                eye, items = self._eye(look), [Item(half.frames, None, "") for half in some]
+                assert look.many
+                assert eye
+                with self.spent.on(eye.identity.name):
+                    made = look.many(items, eye)
+                for half, features in zip(some, made, strict=True):
+                    half.seen[look.name] = _checked(features, eye, half.video)
+        return [self._stored(half) for half in halves]
+
+    def _begin(self, video: Video, held: _Held) -> Found | _Half:
         own = self._digest(video.path)
         true, lost = self._true_digest(video)
         keys = {look.name: _key(look, self._eye(look), video, own, true) for look in self.looks}
         known = self.store.find(own)
-        size, places = known.size, dict(known.places)
-        missing = [look for look in self.looks if keys[look.name] not in places and not (look.pair and lost)]
-        if missing or size is None:
-            frames = self._frames(video, held)
-            size = (frames.shape[0], frames.shape[1], frames.shape[2])
-            reference = None
-            if true and any(look.pair for look in missing):
-                reference, lost = self._true_frames(video, held)
-            new = [look for look in missing if not (look.pair and lost)]
-            places |= self.store.save(
-                own, size, {keys[look.name]: self._see(look, video, frames, reference) for look in new}
-            )
+        missing = [look for look in self.looks if keys[look.name] not in known.places and not (look.pair and lost)]
+        if not missing and known.size is not None:
+            return self._found(known.size, keys, known.places, lost)
+        frames, reference = self._frames(video, held), None
+        if true and any(look.pair for look in missing):
+            reference, lost = self._true_frames(video, held)
+        new = [look for look in missing if not (look.pair and lost)]
+        seen = {look.name: self._see(look, video, frames, reference) for look in new}
+        return _Half(video, frames, own, keys, known.places, lost, seen)
+
+    def _stored(self, half: _Half) -> Found:
+        size = (half.frames.shape[0], half.frames.shape[1], half.frames.shape[2])
+        seen = {half.keys[name]: saw for name, saw in half.seen.items() if saw is not None}
+        places = half.places | self.store.save(half.digest, size, seen)
+        return self._found(size, half.keys, places, half.lost)
+
+    def _found(
+        self, size: tuple[int, int, int], keys: Mapping[str, str], places: Mapping[str, Place], lost: str
+    ) -> Found:
         return Found(
             size=size,
             places={look.name: lost if look.pair and lost else places[keys[look.name]] for look in self.looks},
             short=self._short(size[0]),
         )
+
+    def _at_once(self, look: Look) -> int:
+        eye = self._eye(look)
+        return eye.at_once if look.many and isinstance(eye, BatchVideoEye) else 1
 
     def _eye(self, look: Look) -> Eye | None:
         return self.eyes[look.backbone] if look.backbone else None
@@ -260,7 +287,7 @@ class _Looker:
 
     def _frames(self, video: Video, held: _Held) -> Frames:
         frames = self._decoded(video.path, held)
-        return np.repeat(frames[:1], len(frames), axis=0) if video.still else frames
+        return np.broadcast_to(frames[:1], frames.shape) if video.still else frames
 
     def _decoded(self, path: Path, held: _Held) -> Frames:
         if path != held.path:
@@ -277,20 +304,18 @@ class _Looker:
                 raise
         return held.frames
 
-    def _see(self, look: Look, video: Video, frames: Frames, reference: Frames | None) -> Seen:
+    def _see(self, look: Look, video: Video, frames: Frames, reference: Frames | None) -> Seen | None:
+        """Return what a look sees, or why it cannot; None where it waits for more videos."""
         item = Item(frames, reference if look.pair else None, video.caption if look.caption else "")
         eye = self._eye(look)
         obstacle = look.obstacle(item) or (too_short(eye, len(frames)) if eye else "")
         if obstacle:
             return obstacle
+        if self._at_once(look) > 1:
+            return None
         with self.spent.on(eye.identity.name if eye else "pixels"):
             features: Features = look.features(item, eye)
-        if eye and not all(np.isfinite(array).all() for array in features.values()):
-            raise WeightsError(
-                f"{eye.identity}: sees something that is not a number in {shown(video.path)}; its weights are damaged: "
-                "get them again"
-            )
-        return features
+        return _checked(features, eye, video)
 
     def _short(self, frames: int) -> str:
         if frames == 1:
@@ -311,6 +336,20 @@ def _key(look: Look, eye: Eye | None, video: Video, own: str, true: str) -> str:
         video.caption if look.caption else None,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _checked(features: Features, eye: Eye | None, video: Video) -> Features:
+    """Return the features.
+
+    Raises:
+        WeightsError: what the network saw is not a number.
+    """
+    if eye and not all(np.isfinite(array).all() for array in features.values()):
+        raise WeightsError(
+            f"{eye.identity}: sees something that is not a number in {shown(video.path)}; its weights are damaged: "
+            "get them again"
+        )
+    return features
 
 
 def _line(error: FootageError) -> str:

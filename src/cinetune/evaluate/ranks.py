@@ -9,21 +9,13 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
+from cinetune.devices import rank as rank
+from cinetune.devices import size as size
 from cinetune.errors import RunError
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
 """How long a process that is done waits for the others; one that fails is noticed by torchrun, not by time."""
-
-
-def rank() -> int:
-    """Return which of the processes this is; 0 where there is but one."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def size() -> int:
-    """Return how many processes torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def own_device(device: torch.device) -> torch.device:

@@ -56,7 +56,7 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
     jobs = list(_plan(clips, recipe, digest))
     _forget_other_plans(folder, {"adapter": digest, "recipe": recipe.id})
 
-    dtype = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    dtype = torch.float32 if recipe.train.precision == "fp32" else torch.bfloat16
     size = (recipe.footage.frames, recipe.footage.height, recipe.footage.width)
     missing = [job for job in jobs if not (folder / job.sample.video).is_file()]
     if missing:

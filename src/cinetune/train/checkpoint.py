@@ -79,14 +79,14 @@ def load(folder: Path, belongs: dict[str, str]) -> Checkpoint | None:
             continue
         try:
             found = _read(path)
-        except _Damaged as error:
+        except _DamagedError as error:
             bad.append(f"{path}: damaged checkpoint ({error})")
             continue
         for what, value in belongs.items():
             if found.belongs.get(what) != value:
                 raise RunError(
-                    f"{path}: made with {what} {found.belongs.get(what)}, this is {what} {value}; put back what it was, "
-                    "or delete the train folder to train from the start"
+                    f"{path}: made with {what} {found.belongs.get(what)}, this is {what} {value}; put back what it "
+                    "was, or delete the train folder to train from the start"
                 )
         for line in bad:
             console.note(f"train: {line}; going on from the one before it, step {found.progress.step}")
@@ -106,7 +106,7 @@ def newest(folder: Path) -> str:
     )
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """Not what was written."""
 
 
@@ -120,4 +120,4 @@ def _read(path: Path) -> Checkpoint:
     except RunError:
         raise
     except Exception as error:  # torch.load raises many classes for one cause: the file is not what was written
-        raise _Damaged(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        raise _DamagedError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None

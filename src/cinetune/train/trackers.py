@@ -1,5 +1,6 @@
 """Where the numbers of the log go besides log.jsonl: TensorBoard, Weights & Biases, Trackio. One small adapter each."""
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,8 +71,7 @@ class Trackio:
 
     def __init__(self, folder: Path, recipe: Recipe, start: int) -> None:
         """Open the run of this folder, the same one after a restart."""
-        import trackio
-
+        trackio: Any = importlib.import_module("trackio")  # in no extra: its early versions pull others back
         self._run: Any = trackio.init(
             project=PROJECT, name=f"{folder.parent.resolve().name}-{recipe.id}", resume="allow",
             config=recipe.model_dump(mode="json"),

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from cinetune.errors import MetricError
-from cinetune.metrics.backbones import i3d, i3d_stylegan_v, i3d_videogpt
+from cinetune.metrics.backbones import _i3d, _i3d_eye, i3d, i3d_stylegan_v, i3d_videogpt
 from cinetune.metrics.backbones._contract import BatchVideoEye, Identity, VideoEye
 from cinetune.metrics.backbones._folding import folded
-from cinetune.metrics.backbones._i3d import I3d, pad_same
+from cinetune.metrics.backbones._i3d import I3d, SamePool, pad_same
 from cinetune.metrics.backbones._i3d_eye import I3dEye, published_name
 from cinetune.metrics.backbones._random import randomised
 from cinetune.metrics.backbones._resolve import resolve
@@ -91,6 +91,51 @@ def test_same_padding_gives_as_many_places_as_strides_and_favours_the_far_side(
     assert far - near in (0, 1)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))])
+def test_pooling_is_that_of_a_padded_copy(kernel: _i3d.Triple, stride: _i3d.Triple) -> None:
+    for frames in range(1, 18):
+        for side in (7, 14, 15):
+            x = torch.rand(1, 2, frames, side, side)
+            assert torch.equal(SamePool(kernel, stride)(x), F.max_pool3d(pad_same(x, kernel, stride), kernel, stride))
+
+
+@torch.inference_mode()
+def test_one_clip_alone_is_the_same_and_keeps_its_memory_layout(network: I3d) -> None:
+    """A layer that answers with channels first makes all layers after it slower, and does so for a single clip only."""
+    last = torch.channels_last_3d
+    fast = folded(copy.deepcopy(network)).to(memory_format=last)
+    clips = inputs()[0][:, :, :9].contiguous(memory_format=last)
+    lost: list[str] = []
+    for name, layer in fast.named_children():
+        layer.register_forward_hook(
+            lambda layer, given, made, name=name: (
+                lost.append(name) if not made.is_contiguous(memory_format=last) else None
+            )
+        )
+    alone = fast(clips[:1])
+    assert not lost
+    assert relative(alone, fast(clips)[:1].numpy()) < 1e-6
+
+
+@pytest.mark.parametrize("count", [139, 144, 131])
+@torch.inference_mode()
+def test_a_long_film_in_pieces_is_the_whole_film(network: I3d, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    film = torch.rand(1, 3, count, 32, 32, generator=torch.Generator().manual_seed(count)) * 2 - 1
+    longest: list[int] = []
+
+    def prepared(first: int, end: int) -> torch.Tensor:
+        longest.append(end - first)
+        return film[:, :, first:end]
+
+    monkeypatch.setattr(_i3d, "PIECE", 32)
+    whole = network(film)
+    assert relative(network.film(count, prepared), whole.numpy()) < 1e-6
+    assert len(longest) == -(-count // 32)
+    assert max(longest) < 32 + 2 * _i3d.REACH + _i3d.TO_A_STEP
+    monkeypatch.setattr(_i3d, "REACH", 24)  # what a step sees beyond its own frames is needed
+    assert relative(network.film(count, prepared), whole.numpy()) > 1e-5
+
+
 # ------------------------------------------------------------------------------------------------ protocols
 
 
@@ -153,6 +198,25 @@ def test_pixels_reach_the_network_in_minus_one_to_one_one_clip_after_the_other()
     expected = np.stack([video[:4, 0, :100, 0].reshape(-1) / 127.5 - 1 for video in videos])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_array_equal(eye.video(videos[4]), found[4])
+
+
+def test_a_long_video_takes_the_way_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Long(I3d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("whole")
+
+        def steps(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :1, ::8, :1, :1].expand(-1, 1024, -1, -1, -1)  # the first pixel of every eighth frame
+
+    monkeypatch.setattr(_i3d, "PIECE", 16)
+    monkeypatch.setattr(_i3d_eye, "LONGEST", 20)
+    eye = I3dEye(Identity("i3d", "1", "", ""), randomised(Long()), i3d.PROTOCOL, CPU)
+    film = frames(203, 20, 30)
+    steps = torch.from_numpy(film[::8, 0, 0, 0].astype(np.float32)) / 127.5 - 1
+    both = ((steps[1:] + steps[:-1]) / 2).mean()
+    weight, bias = eye._network.logits.conv3d.weight, eye._network.logits.conv3d.bias  # type: ignore[union-attr]
+    expected = weight.sum((1, 2, 3, 4)) * both + bias  # type: ignore[operator, union-attr]
+    np.testing.assert_allclose(eye.video(film), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_too_few_frames_is_said() -> None:

@@ -75,6 +75,11 @@ class VideoEye(Eye, Protocol):
 class BatchVideoEye(VideoEye, Protocol):
     """A `VideoEye` that takes several videos at once, which is faster on a GPU."""
 
+    @property
+    def at_once(self) -> int:
+        """Videos that are worth giving at once on its device; 1 where they are as fast one by one."""
+        ...
+
     def videos(self, videos: Sequence[Frames]) -> Float[np.ndarray, "n d"]:
         """Return one vector for each video; all have the same number of frames, their sizes may differ.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cinetune.metrics.backbones._contract import Identity
-from cinetune.metrics.backbones._pixels import to_pixels
+from cinetune.metrics.backbones._pixels import frames_at_once, to_pixels
 
 C = 1e-6
 """Keeps the ratios finite; c1 and c2 of the published code."""
@@ -62,9 +62,10 @@ class DistsEye:
     @torch.inference_mode()
     def distances(self, a: UInt8[np.ndarray, "f h w 3"], b: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " f"]:
         """Return the distance of each two frames; rounding below 0 is 0."""
+        step = frames_at_once(a, BATCH, self._device)
         parts = [
-            self.network(self._prepared(a[i : i + BATCH]), self._prepared(b[i : i + BATCH]))
-            for i in range(0, len(a), BATCH)
+            self.network(self._prepared(a[i : i + step]), self._prepared(b[i : i + step]))
+            for i in range(0, len(a), step)
         ]
         return torch.cat(parts).clamp(min=0).cpu().numpy()
 

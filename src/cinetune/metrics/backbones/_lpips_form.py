@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from cinetune.metrics.backbones._contract import Identity
-from cinetune.metrics.backbones._pixels import to_pixels
+from cinetune.metrics.backbones._pixels import frames_at_once, to_pixels
 
 EPSILON = 1e-10
 """Added to the norm after the square root, as richzhang/PerceptualSimilarity does (torchmetrics adds it before)."""
@@ -69,8 +69,9 @@ class LpipsEye:
     @torch.inference_mode()
     def distances(self, a: UInt8[np.ndarray, "f h w 3"], b: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " f"]:
         """Return the distance of each two frames."""
+        step = frames_at_once(a, BATCH, self._device)
         parts = [
-            self.network(to_pixels(a[i : i + BATCH], self._device), to_pixels(b[i : i + BATCH], self._device))
-            for i in range(0, len(a), BATCH)
+            self.network(to_pixels(a[i : i + step], self._device), to_pixels(b[i : i + step], self._device))
+            for i in range(0, len(a), step)
         ]
         return torch.cat(parts).cpu().numpy()

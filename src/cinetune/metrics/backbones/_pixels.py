@@ -11,6 +11,9 @@ from torch.nn import functional as F
 HEIGHT, WIDTH = 64, 96
 STRETCHED = f"antialiased bilinear to {HEIGHT}x{WIDTH} (aspect not kept), -1..1"
 """Preprocessing of `nano_frames` and `nano_video`, in words."""
+CPU_PIXELS = 2**19
+"""Pixels of all frames that go through a network at their own size at once on a CPU, where large frames gain nothing
+from company: LPIPS vgg takes some 2 KiB for each."""
 
 
 def to_bytes(frames: UInt8[np.ndarray, "f h w 3"], device: torch.device) -> UInt8[Tensor, "f 3 h w"]:
@@ -22,6 +25,11 @@ def to_bytes(frames: UInt8[np.ndarray, "f h w 3"], device: torch.device) -> UInt
 def to_pixels(frames: UInt8[np.ndarray, "f h w 3"], device: torch.device) -> Float[Tensor, "f 3 h w"]:
     """Return frames as floats, -1..1."""
     return to_bytes(frames, device).float() / 127.5 - 1
+
+
+def frames_at_once(frames: UInt8[np.ndarray, "_f h w 3"], most: int, device: torch.device) -> int:
+    """Return how many frames to take at once: `most`, or on a CPU fewer where they are large, to bound memory."""
+    return most if device.type != "cpu" else max(1, min(most, CPU_PIXELS // (frames.shape[1] * frames.shape[2])))
 
 
 def stretch(pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f 3 64 96"]:

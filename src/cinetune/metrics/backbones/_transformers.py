@@ -29,7 +29,8 @@ from cinetune.models._quiet import quiet
 from cinetune.models._random import random_part
 
 BATCH, VIDEOS = 16, 4
-"""Frames, and videos of 16 frames, that go through a network at once."""
+"""Frames, and on a GPU videos of 16 frames, that go through a network at once. On a CPU videos go one by one: VideoMAE
+takes 4.3 to 5.0 s of one core for each and 4.6 to 5.1 s in a batch of two, V-JEPA 2 21.4 s and 22.0 s."""
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 
 

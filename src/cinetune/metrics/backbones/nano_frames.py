@@ -28,10 +28,10 @@ class NanoFrames:
     @torch.inference_mode()
     def frames(self, frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, "f 96"]:
         """Return one vector a frame."""
-        parts = [
-            self._trunk(stretch(to_pixels(frames[i : i + BATCH], self._device)))[-1].mean((2, 3))
-            for i in range(0, len(frames), BATCH)
-        ]
+        parts = []
+        for i in range(0, len(frames), BATCH):
+            small = [stretch(to_pixels(frame[None], self._device)) for frame in frames[i : i + BATCH]]
+            parts.append(self._trunk(torch.cat(small))[-1].mean((2, 3)))
         return torch.cat(parts).cpu().numpy()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cinetune.files import sha256
 from cinetune.metrics.backbones import _weights
 from cinetune.metrics.backbones._contract import Backbone, Identity
-from cinetune.metrics.backbones._pixels import STRETCHED, stretch, to_pixels
+from cinetune.metrics.backbones._pixels import HEIGHT, STRETCHED, WIDTH, stretch, to_pixels
 
 FEATURES = 64
 
@@ -56,8 +56,10 @@ class NanoVideo:
     @torch.inference_mode()
     def video(self, frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " 64"]:
         """Return one vector for the whole video."""
-        small = torch.cat([stretch(to_pixels(frame[None], self._device)) for frame in frames])
-        return np.asarray(self._network(small.transpose(0, 1)[None])[0].cpu().numpy())
+        small = torch.empty(3, len(frames), HEIGHT, WIDTH, device=self._device)
+        for t, frame in enumerate(frames):
+            small[:, t] = stretch(to_pixels(frame[None], self._device))[0]
+        return np.asarray(self._network(small[None])[0].cpu().numpy())
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> NanoVideo:  # noqa: B008

@@ -56,6 +56,7 @@ class VideoMaeEye:
         self.identity = identity
         self._model = model.to(device)
         self._device = device
+        self.at_once = VIDEOS if device.type == "cuda" else 1
 
     def video(self, frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " d"]:
         """Return one vector for the whole video, of 16 evenly spaced frames.
@@ -75,8 +76,8 @@ class VideoMaeEye:
         if reason := too_short(self, min(map(len, videos))):
             raise MetricError(reason)
         parts = []
-        for i in range(0, len(videos), VIDEOS):
-            chosen = [frames[spread(len(frames), FRAMES)] for frames in videos[i : i + VIDEOS]]
+        for i in range(0, len(videos), self.at_once):
+            chosen = [frames[spread(len(frames), FRAMES)] for frames in videos[i : i + self.at_once]]
             with exact():
                 tokens = self._model.videomae(torch.stack([VIEW(frames, self._device) for frames in chosen]))
             parts.append(self._model.fc_norm(tokens.last_hidden_state.mean(1)))

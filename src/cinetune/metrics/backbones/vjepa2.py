@@ -58,6 +58,7 @@ class Vjepa2Eye:
         self.identity = identity
         self._encoder = model.encoder.to(device)
         self._device = device
+        self.at_once = VIDEOS if device.type == "cuda" else 1
 
     def video(self, frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " d"]:
         """Return one vector for the whole video.
@@ -77,8 +78,8 @@ class Vjepa2Eye:
         if reason := too_short(self, min(map(len, videos))):
             raise MetricError(reason)
         parts = []
-        for i in range(0, len(videos), VIDEOS):
-            chosen = [frames[self._positions(len(frames))] for frames in videos[i : i + VIDEOS]]
+        for i in range(0, len(videos), self.at_once):
+            chosen = [frames[self._positions(len(frames))] for frames in videos[i : i + self.at_once]]
             with exact():
                 tokens = self._encoder(torch.stack([VIEW(frames, self._device) for frames in chosen]))
             parts.append(tokens.last_hidden_state.mean(1))
