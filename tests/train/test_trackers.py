@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def test_tensorboard(tmp_path: Path, recipe: Recipe) -> None:
     for step in (1, 2, 3):
         first.log(step, {**ROW, "loss": step / 10})
     first.close()
+    time.sleep(1.1)  # event files are read in the order of their names, which begin with the second
     second = Trackers(("tensorboard",), tmp_path, recipe, start=2)  # the run was killed and goes on from step 2
     second.log(3, {**ROW, "loss": 0.9})
     second.log(3, {"lpips": 0.5}, group="validation")

@@ -2,8 +2,8 @@
 
 Videos that share a reference are one piece of work: the reference is decoded once and held while they pass by one
 after another. Pieces go to threads, which share the loaded networks; what a video adds to memory is gone before the
-next one comes. Only where a network is faster with several videos at once (on a GPU, see `BatchVideoEye.at_once`) are
-some held until there are enough for it. What was seen is stored by content (see `store`), so a second evaluation, one
+next one comes. Only where a network wants several videos at once (on a GPU, see `BatchVideoEye.at_once`) are some held
+until there are enough for it. What was seen is stored by content (see `store`), so a second evaluation, one
 with a metric more, or one that goes on after a kill, decodes only what it has not seen: a kill loses, of each worker,
 the video that it looks at and those that wait.
 """
