@@ -5,7 +5,8 @@ patience without end. Then the recipe's own rule is carried out on the values of
 stopped, which step it would have kept, how far that is from the best of the whole curve, and the paired interval of
 the kept step against the base. Stopping changes nothing before it, so one training answers both.
 
---shuffled trains on what cannot be learnt: each clip is given the first frame of another one.
+--shuffled trains on what cannot be learnt: each training clip is given the first frame of another one, the held-out
+clips keep theirs. There the rule itself stops the training, and the curve ends where it does.
 """
 
 import argparse
@@ -50,12 +51,12 @@ def main() -> int:
 
 def _row(seed: int, asked: argparse.Namespace) -> bool:
     changes = {"seed": str(seed), "footage.held_out": "0.5", "train.steps": str(asked.steps)}
-    endless = load_recipe("nano", {**changes, "validation.patience": "1000000"})
+    recipe = load_recipe("nano", changes if asked.shuffled else {**changes, "validation.patience": "1000000"})
     name = f"{'shuffled' if asked.shuffled else 'plain'}-{seed}"
-    folder = _prepared(asked.out, name, seed, endless, asked.shots, shuffled=asked.shuffled)
+    folder = _prepared(asked.out, name, seed, recipe, asked.shots, shuffled=asked.shuffled)
     summary = folder / "train" / "summary.json"
     if not summary.is_file():
-        train(folder, endless, stages.checked_model(endless), device=CPU)
+        train(folder, recipe, stages.checked_model(recipe), device=CPU)
     rows = [json.loads(line) for line in (folder / "train" / "validations.jsonl").read_text().splitlines()]
     base = json.loads((folder / "train" / "baselines.json").read_text())["base"]["values"]
     stopped, kept = replay(rows, load_recipe("nano").validation)
@@ -102,7 +103,8 @@ def _prepared(out: Path, name: str, seed: int, recipe: Recipe, shots: int, *, sh
 
 
 def _shuffle_first_frames(footage: Path, seed: int) -> None:
-    files = [footage / clip.cache for clip in read_records(footage / "clips.jsonl", Clip)]
+    clips = read_records(footage / "clips.jsonl", Clip)
+    files = [footage / clip.cache for clip in clips if clip.split == "train"]
     tensors = [read_cache(file) for file in files]
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     for file, own, other in zip(files, tensors, [tensors[n] for n in order], strict=True):

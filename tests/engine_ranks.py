@@ -19,7 +19,7 @@ from diffusers import WanTransformer3DModel
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from cinetune.adapters.lora import disabled
+from cinetune.adapters import lora
 from cinetune.errors import RunError
 from cinetune.models._contract import Condition
 from cinetune.models._facts import Facts
@@ -160,8 +160,11 @@ def short(engine: Engine, network: nn.Module) -> dict[str, Any]:
     """Two updates, and between them a look at what the base says."""
     network = engine.prepare(network, adamw)
     curve = steps(engine, network, 0, 1)
-    with disabled(network):
-        base = look(network)
+    for layer in lora.layers(network).values():
+        layer.enable_adapters(False)
+    base = look(network)
+    for layer in lora.layers(network).values():
+        layer.enable_adapters(True)
     curve += steps(engine, network, 1, 2)
     return {"curve": curve, "base": base, "end": engine.state()}
 

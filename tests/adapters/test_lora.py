@@ -117,13 +117,6 @@ def test_diffusers_loads_it_with_its_scale(tmp_path: Path) -> None:
     assert (forward(network()) - forward(net)).abs().max() > 1e-3
 
 
-def test_disabled_is_the_base() -> None:
-    net = trained()
-    with lora.disabled(net):
-        assert torch.equal(forward(net), forward(network()))
-    assert not torch.equal(forward(net), forward(network()))
-
-
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such adapter"):
         lora.load(tmp_path / "none.safetensors", network())

@@ -200,3 +200,18 @@ def test_other_kinds_of_wan_train(tiny: WanModel, tmp_path: Path, kind: str) -> 
     for adapter, part in zip(done.adapters, parts, strict=True):
         lora.load(adapter, part)
         assert max(w.abs().max() for name, w in part.named_parameters() if "lora_B" in name) > 0
+
+
+def test_a_checkpoint_of_another_model_is_one_line(tiny: WanModel, run: Path) -> None:
+    recipe = tiny_recipe(tiny, train__steps="4")
+    train(run, recipe, tiny, device=CPU)
+    path = run / "train" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    name, weight = next(iter(state["state"]["weights"].items()))
+    for other, why in (
+        ({name: weight[:, :-1]}, f"of another model: {name} is"),
+        ({"blocks.9.new": weight}, r"other weights \(one differs in blocks.9.new\)"),
+    ):
+        torch.save({**state, "state": {**state["state"], "weights": {**state["state"]["weights"], **other}}}, path)
+        with pytest.raises(RunError, match=why):
+            train(run, recipe, tiny, device=CPU)

@@ -1,8 +1,7 @@
 """LoRA on a frozen network through peft: W x + (alpha / r) B A x (Hu et al. 2021, sec. 4.1), and its kin."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +141,6 @@ def load(path: Path, network: nn.Module) -> None:
             value: Tensor | None = getattr(layer, part)
             if value is not None:
                 injected[f"{name}.{key}.{NAME}.weight"].data.copy_(value)
-
-
-@contextmanager
-def disabled(network: nn.Module) -> Iterator[None]:
-    """Run the base alone, the adapter left out."""
-    adapted = layers(network).values()
-    for layer in adapted:
-        layer.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for layer in adapted:
-            layer.enable_adapters(True)
 
 
 def _patterns(values: Mapping[str, Any] | None) -> dict[str, Any]:

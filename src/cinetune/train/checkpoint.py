@@ -99,11 +99,12 @@ def load(folder: Path, belongs: dict[str, str]) -> Checkpoint | None:
 def newest(folder: Path) -> str:
     """Return in words which checkpoint there is to go back to."""
     path = folder / NAME
-    return (
-        f"the last good checkpoint is {path}, step {_read(path).progress.step}"
-        if path.is_file()
-        else ("there is no checkpoint yet")
-    )
+    if not path.is_file():
+        return "there is no checkpoint yet"
+    try:
+        return f"the last good checkpoint is {path}, step {_read(path).progress.step}"
+    except _DamagedError as error:
+        return f"{path} is damaged ({error})"
 
 
 class _DamagedError(Exception):

@@ -72,7 +72,7 @@ class Base:
         Raises:
             RunError: it is of other weights.
         """
-        check_names(self._weights, state)
+        check_fit(self._weights, state)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(self._part(state.weights[name], weight))
@@ -140,13 +140,17 @@ def set_rates(optimiser: Any, rates: Mapping[str, float] | float) -> None:
         group["lr"] = rates[group["name"]] if isinstance(rates, Mapping) else rates
 
 
-def check_names(weights: Iterable[str], state: State) -> None:
-    """Raise RunError unless the state is of just these weights."""
+def check_fit(weights: Mapping[str, nn.Parameter], state: State) -> None:
+    """Raise RunError unless the state is of just these weights, name by name and size by size."""
     other = set(weights) ^ set(state.weights)
     if other:
-        raise RunError(
-            f"the saved state is of other weights (one differs in {sorted(other)[0]}); was the recipe changed?"
-        )
+        raise RunError(f"the checkpoint is of other weights (one differs in {sorted(other)[0]}): of another model, or "
+                       "of other targets; train from the start in another run")  # fmt: skip
+    for name, weight in weights.items():
+        size, own = tuple(state.weights[name].shape), tuple(getattr(weight, "ds_shape", weight.shape))
+        if size != own:
+            raise RunError(f"the checkpoint is of another model: {name} is {size} there and {own} here; train from the "
+                           "start in another run")  # fmt: skip
 
 
 def not_finite(norm: float, names: Iterable[str] = ()) -> RunError:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cinetune.errors import RunError
-from cinetune.train.engines._base import Base, check_names, hush, not_finite, set_rates, trainable
+from cinetune.train.engines._base import Base, check_fit, hush, not_finite, set_rates, trainable
 from cinetune.train.engines._contract import MakeOptimiser, Ranks, State
 from cinetune.train.engines._ulysses import refuse_experts, split_tokens
 
@@ -108,7 +108,7 @@ class Zero(Base):
         Raises:
             RunError: it is of other weights, or some of its weights were updated more often than others.
         """
-        check_names(self._weights, state)
+        check_fit(self._weights, state)
         optimiser = self._zero.optimizer
         optimiser.state.clear()
         for flat, names in self._flats():
