@@ -160,9 +160,10 @@ def test_it_stops_on_the_plateau_and_keeps_the_best(tiny: WanModel, run: Path) -
         tiny, train__learning_rate="1e-9", train__steps="40", validation__every="2", validation__patience="2"
     )
     done = train(run, recipe, tiny, device=CPU)
-    assert (done.stopped, done.best_step, done.steps) == ("plateau", 2, 6)
+    assert (done.stopped, done.steps, done.gain) == ("plateau", 6, False)
     rows = [json.loads(line) for line in (run / "train" / "validations.jsonl").read_text().splitlines()]
-    assert [row["best"] for row in rows] == [True, False, False]
+    assert [(row["gained"], row["waited"]) for row in rows] == [(True, 0), (False, 1), (False, 2)]
+    assert done.best_step == min(rows, key=lambda row: row["lpips"])["step"], "kept by however little"
     assert rows[0]["base_lpips"] == pytest.approx(rows[0]["lpips"], abs=1e-4)
 
 

@@ -49,8 +49,7 @@ class Wandb:
 
     def __init__(self, folder: Path, recipe: Recipe, start: int) -> None:
         """Open the run of this folder, the same one after a restart."""
-        import wandb
-
+        wandb: Any = importlib.import_module("wandb")
         name = folder.parent.resolve().name
         self._run: Any = wandb.init(
             project=PROJECT, name=name, id=f"{name}-{recipe.id}", dir=str(folder), resume="allow",
