@@ -44,45 +44,43 @@ class TensorBoard:
         self._writer.close()
 
 
-class Wandb:
+class _Service:
+    """A run of a service that has wandb's interface."""
+
+    _run: Any
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the numbers of one step."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._run.finish()
+
+
+class Wandb(_Service):
     """A run of Weights & Biases; account, server and offline mode are wandb's own settings."""
 
     def __init__(self, folder: Path, recipe: Recipe, start: int) -> None:
         """Open the run of this folder, the same one after a restart."""
         wandb: Any = importlib.import_module("wandb")
         name = folder.parent.resolve().name
-        self._run: Any = wandb.init(
+        self._run = wandb.init(
             project=PROJECT, name=name, id=f"{name}-{recipe.id}", dir=str(folder), resume="allow",
             config=recipe.model_dump(mode="json"),
         )  # fmt: skip
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take the numbers of one step."""
-        self._run.log(dict(values), step=step)
 
-    def close(self) -> None:
-        """Write what is left."""
-        self._run.finish()
-
-
-class Trackio:
+class Trackio(_Service):
     """A run of Trackio, which keeps its own database; `trackio show` is its page."""
 
     def __init__(self, folder: Path, recipe: Recipe, start: int) -> None:
         """Open the run of this folder, the same one after a restart."""
         trackio: Any = importlib.import_module("trackio")  # in no extra: its early versions pull others back
-        self._run: Any = trackio.init(
+        self._run = trackio.init(
             project=PROJECT, name=f"{folder.parent.resolve().name}-{recipe.id}", resume="allow",
             config=recipe.model_dump(mode="json"),
         )  # fmt: skip
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take the numbers of one step."""
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._run.finish()
 
 
 KINDS: dict[str, Callable[[Path, Recipe, int], Tracker]] = {
