@@ -1,10 +1,10 @@
 """`cinetune evaluate` against the usual tools one after another: `python benchmarks/evaluate.py --tools CLONES`.
 
 In one run, on the same files and the same random weights: FVD, FID, KID, CLIP-SIM, LPIPS and flicker of N generated
-clips against N real ones, by the tools, each of which decodes for itself, by cinetune with an empty cache, and by
-cinetune again. CLONES holds content-debiased-fvd, torch-fidelity and PerceptualSimilarity; in place of what is not
-there runs a plain rewriting of what it does, and the table says so. Imports are not counted on either side, loading
-weights is.
+clips against N real ones, by the tools, each of which decodes for itself, by cinetune with an empty cache, by
+cinetune again, and by cinetune in bf16 with an empty cache. CLONES holds content-debiased-fvd, torch-fidelity and
+PerceptualSimilarity; in place of what is not there runs a plain rewriting of what it does, and the table says so.
+Imports are not counted on either side, loading weights is.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
@@ -159,13 +159,16 @@ def _compare(tasks: Sequence[Task], clips: Clips, weights: Mapping[str, Path], f
         _print_row("everything, with intervals", "cinetune, cold", cold, done.seconds["decoding"], total)
         warm, again = _timed(run)
         _print_row("everything, with intervals", "cinetune, warm", warm, again.seconds.get("decoding", 0.0), total)
+    with tempfile.TemporaryDirectory(dir=folder) as empty:
+        rounded, low = _timed(partial(_ours, tasks, clips, weights, Path(empty), seed, "bf16"))
+        _print_row("everything, with intervals", "cinetune, cold, in bf16", rounded, low.seconds["decoding"], total)
     alone = (total.cpu - loops.cpu / 2) / cold.cpu
     print(
         f"\nCold, in seconds of CPU, had the CLIP and flicker loops seen the generated clips alone: {alone:.2f} times."
     )
     print(f"{_load()} after the run\n".capitalize())
     _print_shares(done, cold.wall)
-    return _agree(done, numbers)
+    return _agree(done, low, numbers)
 
 
 def _print_row(task: str, by: str, took: Took, decoding: float, other: Took | None = None) -> None:
@@ -180,11 +183,19 @@ def _timed(work: Callable[[], Found]) -> tuple[Took, Found]:
     return Took(time.perf_counter() - wall, time.process_time() - cpu), found
 
 
-def _ours(tasks: Sequence[Task], clips: Clips, weights: Mapping[str, Path], folder: Path, seed: int) -> Evaluation:
+def _ours(
+    tasks: Sequence[Task],
+    clips: Clips,
+    weights: Mapping[str, Path],
+    folder: Path,
+    seed: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Evaluation:
     metrics = tuple(name for task in tasks for name in task.metrics)
     prompts = {path.stem: caption for path, caption in zip(clips.generated, clips.captions, strict=True)}
     videos = assemble({"generated": clips.generated}, clips.real, prompts=prompts, static=False)
-    return measure(videos, Evaluate(metrics=metrics, weights="published"), seed=seed, out=folder, published=weights)
+    section = Evaluate(metrics=metrics, weights="published", precision=precision)
+    return measure(videos, section, seed=seed, out=folder, published=weights)
 
 
 def _print_shares(done: Evaluation, wall: float) -> None:
@@ -206,9 +217,10 @@ def _print_shares(done: Evaluation, wall: float) -> None:
         print(f"| {what} | {seconds:.2f} | {seconds / whole:.0%} |")
 
 
-def _agree(done: Evaluation, theirs: Mapping[str, float]) -> bool:
-    ours = {(result.metric, result.arm): result.estimate for result in done.results}
-    print("\n| number | cinetune | tool | relative difference | |\n|---|---|---|---|---|")
+def _agree(done: Evaluation, low: Evaluation, theirs: Mapping[str, float]) -> bool:
+    """Print the numbers beside the tools'; those in bf16 beside our own in fp32, and they need not agree."""
+    ours, rounded = ({(r.metric, r.arm): r.estimate for r in made.results} for made in (done, low))
+    print("\n| number | cinetune | tool | relative difference | | in bf16 | from fp32 |\n|---|---|---|---|---|---|---|")
     agreed = True
     for name, value in theirs.items():
         own = ours[OURS[name]]
@@ -221,7 +233,12 @@ def _agree(done: Evaluation, theirs: Mapping[str, float]) -> bool:
             verdict = f"agrees to {allowed:g}"
         else:
             verdict, agreed = f"DIFFERS by more than {allowed:g}", False
-        print(f"| {name} | {own:.6g} | {value:.6g} | {apart / max(abs(value), LEAST):.1e} | {verdict} |")
+        coarse = rounded[OURS[name]]
+        assert coarse is not None, name
+        print(
+            f"| {name} | {own:.6g} | {value:.6g} | {apart / max(abs(value), LEAST):.1e} | {verdict} | {coarse:.6g} | "
+            f"{abs(coarse - own) / max(abs(own), LEAST):.1e} |"
+        )
     return agreed
 
 

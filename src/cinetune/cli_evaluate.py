@@ -43,6 +43,10 @@ def evaluate(
         Literal["nano", "published", "random"] | None,
         typer.Option("--weights", help="Of the networks; default nano. random is for timing."),
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16"] | None,
+        typer.Option("--precision", help="Of the networks; default fp32. bf16 is faster, and no paper's number."),
+    ] = None,
     backbone: Annotated[
         list[str] | None, typer.Option("--backbone", help="NAME=PATH of published weights; may be repeated.")
     ] = None,
@@ -64,15 +68,15 @@ def evaluate(
 ) -> None:
     """Measure a run, or any generated videos against real ones: every metric with its interval."""
     given = {
-        "--prompts": prompts, "--metrics": metrics, "--weights": weights, "--backbone": backbone, "--static": static,
-        "--training": training, "--out": out, "--cache": cache, "--workers": workers, "--level": level,
-        "--resamples": resamples, "--seed": seed,
+        "--prompts": prompts, "--metrics": metrics, "--weights": weights, "--precision": precision,
+        "--backbone": backbone, "--static": static, "--training": training, "--out": out, "--cache": cache,
+        "--workers": workers, "--level": level, "--resamples": resamples, "--seed": seed,
     }  # fmt: skip
     videos = reference or arm or statistics or write_statistics
     if not videos and generated and len(generated) == 1 and generated[0].is_dir():
         _run(generated[0], [name for name, value in given.items() if value is not None], plan, device)
         return
-    settings = {"level": level, "resamples": resamples, "weights": weights}
+    settings = {"level": level, "resamples": resamples, "weights": weights, "precision": precision}
     _videos(
         {**({"generated": generated} if generated else {}), **_pairs("--arm", arm)},
         reference or [],

@@ -189,7 +189,7 @@ def measure(
     metrics: list[AnyMetric] = [plugins.load("metrics", name) for name in section.metrics]
     videos = _wanted(videos, metrics)
     roles = dict.fromkeys(metric.backbone for metric in metrics if metric.backbone and videos)
-    eyes = {role: resolve(role, section.weights, published, device) for role in roles}
+    eyes = {role: resolve(role, section.weights, published, device, section.precision) for role in roles}
     for metric in metrics:
         if metric.name in statistics.real:
             moments.check(metric, statistics.real[metric.name], eyes.get(metric.backbone or ""))

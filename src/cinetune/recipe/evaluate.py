@@ -15,6 +15,9 @@ class Evaluate(Section):
     weights: Literal["nano", "published", "random"] = "nano"
     """Backbones: the package's own miniatures (offline), the published networks (by path or hub id), or these on random
     weights, which cost the same and mean nothing."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the backbones. bf16 is faster where the processor has units for it, and its numbers are not those of papers:
+    results name it."""
     level: float = Field(0.95, gt=0.5, lt=1)
     """Coverage of the intervals."""
     resamples: int = Field(2000, ge=100)

@@ -40,12 +40,13 @@ class DistsDistance(nn.Module):
         """Return the distance of each two images, in 0..1."""
         texture, structure = [], []
         for x, y in zip([a, *self.trunk(a)], [b, *self.trunk(b)], strict=True):
+            x, y = x.float(), y.float()
             mx, my = (m.mean((2, 3), keepdim=True) for m in (x, y))
             dx, dy = x - mx, y - my
             covariance, vx, vy = ((p * q).mean((2, 3)) for p, q in ((dx, dy), (dx, dx), (dy, dy)))
             texture.append(((2 * mx * my + C) / (mx * mx + my * my + C)).flatten(1))
             structure.append((2 * covariance + C) / (vx + vy + C))
-        alike = torch.cat(texture, 1) @ self.alpha + torch.cat(structure, 1) @ self.beta
+        alike = (torch.cat(texture, 1) * self.alpha).sum(1) + (torch.cat(structure, 1) * self.beta).sum(1)
         distance: Tensor = 1 - alike / (self.alpha.sum() + self.beta.sum())
         return distance
 
@@ -67,7 +68,7 @@ class DistsEye:
             self.network(self._prepared(a[i : i + step]), self._prepared(b[i : i + step]))
             for i in range(0, len(a), step)
         ]
-        return torch.cat(parts).clamp(min=0).cpu().numpy()
+        return torch.cat(parts).clamp(min=0).float().cpu().numpy()
 
     def _prepared(self, frames: UInt8[np.ndarray, "f _h _w 3"]) -> Float[Tensor, "f 3 h w"]:
         pixels = (to_pixels(frames, self._device) + 1) / 2

@@ -87,7 +87,7 @@ class Unit(nn.Module):
             # With channels last in memory this is one matrix product; torch's 1x1x1 convolution is slower on a CPU.
             mapped = F.linear(x.permute(0, 2, 3, 4, 1), convolution.weight.flatten(1), convolution.bias)
             return mapped.permute(0, 4, 1, 2, 3)
-        if ONEDNN:
+        if ONEDNN and not torch.is_autocast_enabled("cpu"):
             # For a single clip torch itself takes a slower kernel in half of the layers, which leaves channels first in
             # memory for all that follows: 0.85 s of CPU for 16 frames, 0.57 s so, and 0.58 s a clip in a batch of two.
             return torch.mkldnn_convolution(

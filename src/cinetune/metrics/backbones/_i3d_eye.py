@@ -94,7 +94,7 @@ class I3dEye:
             else:
                 for i in range(0, len(videos), self.at_once):
                     parts.append(self._network(self._prepare(videos[i : i + self.at_once])).cpu())
-        return torch.cat(parts).numpy()
+        return torch.cat(parts).float().numpy()
 
     def _film(self, frames: UInt8[np.ndarray, "f h w 3"]) -> Float[Tensor, "1 400"]:
         assert isinstance(self._network, I3d)

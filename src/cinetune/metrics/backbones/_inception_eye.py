@@ -73,7 +73,7 @@ class InceptionEye:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             with exact():
                 parts.append(self._network(pixels).cpu())
-        return torch.cat(parts).numpy()
+        return torch.cat(parts).float().numpy()
 
 
 def load_inception(protocol: Protocol, path: Path | None, device: torch.device) -> InceptionEye:

@@ -53,7 +53,7 @@ class LpipsDistance(nn.Module):
         return total
 
     def _maps(self, images: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
-        maps = self.trunk((images - self.shift) / self.scale)
+        maps = [m.float() for m in self.trunk((images - self.shift) / self.scale)]
         return [m / (m.square().sum(1, keepdim=True).sqrt() + EPSILON) for m in maps]
 
 
@@ -74,4 +74,4 @@ class LpipsEye:
             self.network(to_pixels(a[i : i + step], self._device), to_pixels(b[i : i + step], self._device))
             for i in range(0, len(a), step)
         ]
-        return torch.cat(parts).cpu().numpy()
+        return torch.cat(parts).float().cpu().numpy()

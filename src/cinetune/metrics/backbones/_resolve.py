@@ -8,6 +8,7 @@ import torch
 
 from cinetune.errors import MetricError
 from cinetune.metrics.backbones._contract import Backbone, Eye
+from cinetune.metrics.backbones._precision import in_bf16
 
 ROLES = {
     "video": ("nano_video", "i3d"),
@@ -30,7 +31,7 @@ ROLES = {
 """Role -> (the package's own miniature, the published network). Metrics name roles, never networks."""
 
 
-def resolve(role: str, weights: str, paths: Mapping[str, Path], device: torch.device) -> Eye:
+def resolve(role: str, weights: str, paths: Mapping[str, Path], device: torch.device, precision: str = "fp32") -> Eye:
     """Load the backbone that plays `role`.
 
     Args:
@@ -40,11 +41,17 @@ def resolve(role: str, weights: str, paths: Mapping[str, Path], device: torch.de
         paths: for published weights, the file or folder of a backbone by its name, such as "lpips_alex"; one without
             a path comes from the hub.
         device: where it runs.
+        precision: "fp32", or "bf16".
 
     Raises:
         MetricError: the published network of this role is not on the hub and needs a path, or has no random form.
         WeightsError: the weights are missing, damaged or do not fit, or the hub cannot be reached.
     """
+    eye = _loaded(role, weights, paths, device)
+    return in_bf16(eye, device) if precision == "bf16" else eye
+
+
+def _loaded(role: str, weights: str, paths: Mapping[str, Path], device: torch.device) -> Eye:
     own, published = ROLES[role]
     if weights == "nano":
         return backbone(own).load(None, device)

@@ -50,14 +50,14 @@ class ClipTowers:
             with exact():
                 pooled = self._model.vision_model(self._view(frames[i : i + BATCH], self._device)).pooler_output
             parts.append(self._model.visual_projection(pooled))
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
 
     @torch.inference_mode()
     def text(self, caption: str) -> Float[np.ndarray, " d"]:
         """Return the vector of a caption; what exceeds the context, 77 tokens with start and end, is cut off."""
         tokens = self._tokenizer([caption], truncation=True, max_length=self._longest, return_tensors="pt").input_ids
         pooled = self._model.text_model(tokens.to(self._device)).pooler_output
-        return np.asarray(self._model.text_projection(pooled)[0].cpu().numpy())
+        return np.asarray(self._model.text_projection(pooled)[0].float().cpu().numpy())
 
 
 def load_clip(clip: PublishedClip, path: Path | None, device: torch.device) -> ClipTowers:

@@ -52,7 +52,7 @@ class Dinov2Eye:
         for i in range(0, len(frames), BATCH):
             with exact():
                 parts.append(self._model(VIEW(frames[i : i + BATCH], self._device)).pooler_output)
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> Dinov2Eye:  # noqa: B008

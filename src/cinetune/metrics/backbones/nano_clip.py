@@ -44,14 +44,14 @@ class NanoClip:
             pixels = self._processor(list(frames[i : i + BATCH]), return_tensors="pt").pixel_values
             pooled = self._model.vision_model(pixels.to(self._device)).pooler_output
             parts.append(self._model.visual_projection(pooled))
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
 
     @torch.inference_mode()
     def text(self, caption: str) -> Float[np.ndarray, " 64"]:
         """Return the vector of a caption; what exceeds the context is cut off, as CLIP does."""
         tokens = self._tokenizer([caption], truncation=True, return_tensors="pt").input_ids
         pooled = self._model.text_model(tokens.to(self._device)).pooler_output
-        return np.asarray(self._model.text_projection(pooled)[0].cpu().numpy())
+        return np.asarray(self._model.text_projection(pooled)[0].float().cpu().numpy())
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> NanoClip:  # noqa: B008

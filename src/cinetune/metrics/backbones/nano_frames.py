@@ -32,7 +32,7 @@ class NanoFrames:
         for i in range(0, len(frames), BATCH):
             small = [stretch(to_pixels(frame[None], self._device)) for frame in frames[i : i + BATCH]]
             parts.append(self._trunk(torch.cat(small))[-1].mean((2, 3)))
-        return torch.cat(parts).cpu().numpy()
+        return torch.cat(parts).float().cpu().numpy()
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> NanoFrames:  # noqa: B008

@@ -59,7 +59,7 @@ class NanoVideo:
         small = torch.empty(3, len(frames), HEIGHT, WIDTH, device=self._device)
         for t, frame in enumerate(frames):
             small[:, t] = stretch(to_pixels(frame[None], self._device))[0]
-        return np.asarray(self._network(small[None])[0].cpu().numpy())
+        return np.asarray(self._network(small[None])[0].float().cpu().numpy())
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> NanoVideo:  # noqa: B008

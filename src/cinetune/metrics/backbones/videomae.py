@@ -81,7 +81,7 @@ class VideoMaeEye:
             with exact():
                 tokens = self._model.videomae(torch.stack([VIEW(frames, self._device) for frames in chosen]))
             parts.append(self._model.fc_norm(tokens.last_hidden_state.mean(1)))
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
 
 
 def load(path: Path | None = None, device: torch.device = torch.device("cpu")) -> VideoMaeEye:  # noqa: B008

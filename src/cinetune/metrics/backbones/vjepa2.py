@@ -83,7 +83,7 @@ class Vjepa2Eye:
             with exact():
                 tokens = self._encoder(torch.stack([VIEW(frames, self._device) for frames in chosen]))
             parts.append(tokens.last_hidden_state.mean(1))
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
 
     @staticmethod
     def _positions(total: int) -> Integer[np.ndarray, " n"]:
