@@ -30,9 +30,9 @@ def command(films: list[Path], out: Path, *more: str) -> list[str]:
 
 def tree(run: Path) -> dict[str, str]:
     """Hash of every file of a finished run but those that tell the time or the process."""
-    timed = {"train/log.jsonl", "train/checkpoint.pt", "train/summary.json", "environment.json"}
-    files = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file()}
-    return {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items() if name not in timed}
+    timed = {"log.jsonl", "checkpoint.pt", "checkpoint-before.pt", "baselines.json", "summary.json", "environment.json"}
+    files = {p.relative_to(run).as_posix(): p for p in run.rglob("*") if p.is_file() and p.parent.name != "tensorboard"}
+    return {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items() if p.name not in timed}
 
 
 @pytest.fixture(scope="module")
