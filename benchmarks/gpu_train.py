@@ -206,15 +206,15 @@ class _Ladder:
     def _attention(self) -> str:
         import torch
 
-        from cinetune.train.attention import Asked, choose_attention
+        from cinetune.speed.attention import Asked, choose_attention
 
         sizes = self.work.sizes
         asked = Asked(1, self.shape.tokens(sizes.patch_size), sizes.num_attention_heads, sizes.attention_head_dim,
                       torch.bfloat16, self.device)  # fmt: skip
-        return f": {choose_attention(self.network, 'auto', asked)}"
+        return f": {choose_attention(self.network, 'auto', asked, verb='bench', option='attention')}"
 
     def _compile(self) -> str:
-        from cinetune.train.compiling import compile_blocks
+        from cinetune.speed.compiling import compile_blocks
 
         compile_blocks(self.network, self.device)
         return ""
@@ -239,13 +239,13 @@ class _Ladder:
         self.work = replace(self.work, kept=count)
 
     def _fp8_storage(self, *, matmul: bool = False) -> str:
-        from cinetune.train.quantised import quantise
+        from cinetune.speed.quantised import quantise
 
         quantise(self.network, "fp8", self.device, fp8_matmul=matmul)
         return ""
 
     def _fp8_matmul(self) -> str:
-        from cinetune.train.quantised import FrozenLinear
+        from cinetune.speed.quantised import FrozenLinear
 
         changed = [module for module in self.network.modules() if isinstance(module, FrozenLinear)]
         for module in changed:

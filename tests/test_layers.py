@@ -18,6 +18,7 @@ LAYERS = [  # top to bottom; a part imports only from lower rows and from itself
     {"nano"},
     {"metrics"},
     {"footage"},
+    {"speed"},
     {"models", "adapters"},
     {"ops"},
     {"recipe", "records", "runs", "plugins", "console", "devices", "files"},

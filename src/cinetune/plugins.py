@@ -1,4 +1,4 @@
-"""Find models and metrics by name.
+"""Find models, metrics and levers by name.
 
 The folder is the registry: `metrics/fvd.py` holds one object called `METRIC` and is imported only when
 somebody asks for "fvd". A plugin outside the package is written `module:OBJECT`.
@@ -12,7 +12,7 @@ from typing import Any
 
 from cinetune.errors import PluginError
 
-KINDS = {"models": "MODEL", "metrics": "METRIC"}
+KINDS = {"models": "MODEL", "metrics": "METRIC", "generate.levers": "LEVER"}
 
 
 @cache

@@ -101,7 +101,7 @@ from train.test_checkpoint import MINE, made, same
 from cinetune.train import checkpoint
 
 folder, chance, step = Path(sys.argv[1]), random.Random(0), 0
-for _ in range(20):
+for round in range(20):
     reading, writing = os.pipe()
     writer = os.fork()
     if not writer:
@@ -110,10 +110,11 @@ for _ in range(20):
             checkpoint.save(folder, made(step))
             os.write(writing, b"%d\\n" % step)
     os.close(writing)
+    head = os.read(reading, 64) if round % 2 else b""  # every other time it has surely written, however slow it is
     time.sleep(chance.uniform(0.002, 0.05))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
-    told = os.fdopen(reading).read().split()
+    told = (head + os.fdopen(reading, "rb").read()).split()
     step = int(told[-1]) if told else step
     found = checkpoint.load(folder, MINE)
     assert found is not None and found.progress.step >= step and same(found, made(found.progress.step)), step
@@ -129,4 +130,4 @@ def test_killed_at_20_random_moments_of_writing_never_loses_the_one_before(tmp_p
     checkpoint.save(tmp_path, made(0))
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20, "it wrote between the kills"
+    assert int(done.stdout) >= 10, "it wrote between the kills"

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cinetune.errors import RecipeError
 from cinetune.models._wan import WanModel
 from cinetune.ops.memory import Setup, kept_by_blocks, training_memory
-from cinetune.train.offload import Offloaded, offload_blocks
+from cinetune.speed.offload import Offloaded, offload_blocks
 from cinetune.train.recompute import affordable, checkpoint_blocks
 from cinetune.train.work import describe_work
 from tiny_step import CPU, EVERYTHING, SHAPE, adapted, step

@@ -120,14 +120,25 @@ def load(path: Path, network: nn.Module) -> None:
     Raises:
         WeightsError: no such file, damaged, or made for another network.
     """
-    adapter = read_adapter(path)
+    put(read_adapter(path), network, str(path))
+
+
+def put(adapter: Adapter, network: nn.Module, where: str) -> None:
+    """Inject an adapter into a network, in fp32.
+
+    Args:
+        where: what an error says of where the adapter came from.
+
+    Raises:
+        WeightsError: made for another network.
+    """
     modules = dict(network.named_modules())
     for name, layer in adapter.layers.items():
         base: Any = modules.get(name)
         if not isinstance(base, nn.Linear) or (layer.b.shape[0], layer.a.shape[1]) != tuple(base.weight.shape):
-            raise WeightsError(f"{path}: made for another network: {some([name])} is no such layer of this one")
+            raise WeightsError(f"{where}: made for another network: {some([name])} is no such layer of this one")
         if layer.rslora != next(iter(adapter.layers.values())).rslora or (layer.magnitude is None) == adapter.dora:
-            raise WeightsError(f"{path}: {name} is of another kind (rsLoRA, DoRA) than others; convert it first")
+            raise WeightsError(f"{where}: {name} is of another kind (rsLoRA, DoRA) than others; convert it first")
     rank, ranks = usual({name: layer.rank for name, layer in adapter.layers.items()})
     alpha, alphas = usual({name: layer.alpha for name, layer in adapter.layers.items()})
     rslora = any(layer.rslora for layer in adapter.layers.values())

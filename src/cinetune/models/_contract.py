@@ -67,6 +67,14 @@ class Encoders(Protocol):
         """Return pixels, clamped to -1..1."""
         ...
 
+    def decoder(self) -> "Decoder":
+        """Return the decoder, of the same weights."""
+        ...
+
+    def without_text(self) -> "Encoders":
+        """Return the same without the text encoder, whose memory can then be had."""
+        ...
+
 
 @runtime_checkable
 class Decoder(Protocol):

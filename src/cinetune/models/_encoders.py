@@ -5,7 +5,7 @@ image tokens), wan/modules/vae.py (posterior mean, normalised), wan/modules/t5.p
 zero-padded to 512).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,7 +99,15 @@ class WanEncoders:
 
     def decode(self, latents: Latents) -> Pixels:
         """Return pixels, clamped to -1..1."""
-        return WanDecoder(self.vae, self.device).decode(latents)
+        return self.decoder().decode(latents)
+
+    def decoder(self) -> WanDecoder:
+        """Return the decoder, of the same weights."""
+        return WanDecoder(self.vae, self.device)
+
+    def without_text(self) -> "WanEncoders":
+        """Return the same without the text encoder."""
+        return replace(self, text_encoder=None, tokenizer=None)
 
     def _normalise(self, latents: Tensor) -> Tensor:
         mean, std = statistics(self.vae, latents)

@@ -29,6 +29,8 @@ class Facts:
     """Latents of one token along height and width."""
     half_vae: bool
     """The folder says that its VAE is stored in half precision on purpose, as nano's is."""
+    channels: int = 16
+    """Of the latents."""
 
     @property
     def step(self) -> int:
@@ -65,4 +67,5 @@ def read_facts(folder: Path) -> Facts:
         spatial=vae.get("scale_factor_spatial", 8),
         patch=network.get("patch_size", (1, 2, 2))[-1],
         half_vae=bool(vae.get(HALF_VAE)),
+        channels=outer,
     )

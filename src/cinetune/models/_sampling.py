@@ -1,10 +1,14 @@
-"""Sampling many videos at once: the diffusers pipeline's loop, over a batch of different first frames.
+"""The sampler: from noise to latents along the published noise levels, whatever answers for the velocity.
 
-WanImageToVideoPipeline takes one image a call. Validation during training wants a dozen clips at the price of a
-few; for one clip this gives the pipeline's own numbers (tests/models/test_sampling.py).
+diffusers' pipeline takes one picture a call and keeps guidance, caches and parts of the schedule to itself. Here the
+loop is a few lines over a function of (latents, noise level), so that guidance, given frames and processes that share
+the work are wrapped around that function. For one video it gives the pipeline's own numbers
+(tests/generate/test_window.py).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,6 +16,9 @@ from torch import Tensor, nn
 
 from cinetune.models._contract import Condition, Latents, VideoModel
 from cinetune.models._scheduler import make_scheduler
+
+Ask = Callable[[Latents, Float[Tensor, " b"]], Latents]
+"""(noisy latents, noise level 0..1 of each row) -> velocity, noise - data."""
 
 
 def draw_noise(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -21,6 +28,23 @@ def draw_noise(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 @torch.no_grad()
+def denoise(ask: Ask, latents: Latents, scheduler: Any, *, begin: int = 0) -> Latents:
+    """Return what `latents` become on the way down the scheduler's noise levels.
+
+    Args:
+        ask: the velocity.
+        latents: noise; or, where `begin` is not 0, a video at that noise level.
+        scheduler: of diffusers, its timesteps set.
+        begin: the first of its timesteps that is taken.
+    """
+    if begin:
+        scheduler.set_begin_index(begin)
+    for timestep in scheduler.timesteps[begin:]:
+        velocity = ask(latents, (timestep.float() / 1000).expand(latents.shape[0]))
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+    return latents
+
+
 def sample(
     model: VideoModel,
     network: nn.Module,
@@ -40,14 +64,19 @@ def sample(
     """
     scheduler = make_scheduler(shift)
     scheduler.set_timesteps(steps, device=noise.device)
-    rows = noise.shape[0]
-    without = replace(condition, text=negative.expand(rows, -1, -1), text_length=(negative.shape[0],) * rows)
-    latents = noise
-    for timestep in scheduler.timesteps:
-        sigma = (timestep.float() / 1000).expand(rows)
+    without = without_prompt(condition, negative)
+
+    def ask(latents: Latents, sigma: Tensor) -> Latents:
         velocity = model.velocity(network, latents, sigma, condition)
         if guidance > 1:
             base = model.velocity(network, latents, sigma, without)
             velocity = base + guidance * (velocity - base)
-        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-    return latents
+        return velocity
+
+    return denoise(ask, noise, scheduler)
+
+
+def without_prompt(condition: Condition, negative: Float[Tensor, "m e"]) -> Condition:
+    """Return the condition with the negative prompt in the place of each row's own."""
+    rows = condition.first.shape[0]
+    return replace(condition, text=negative.expand(rows, -1, -1), text_length=(negative.shape[0],) * rows)

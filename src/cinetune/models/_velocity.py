@@ -33,6 +33,11 @@ class Experts(nn.Module):
         return sigma * STEPS >= self.boundary * STEPS
 
 
+def parts(network: nn.Module) -> list[nn.Module]:
+    """Return the network, or the two of a model of two experts."""
+    return list(network.by_name().values()) if isinstance(network, Experts) else [network]
+
+
 def velocity(
     network: nn.Module, facts: Facts, latents: Latents, sigma: Float[Tensor, " b"], condition: Condition
 ) -> Latents:

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cinetune.ops.flops import Shape
 from cinetune.ops.memory import ALLOCATOR_SLACK, Setup, kept_by_blocks, training_memory
-from cinetune.train.offload import Offloaded
+from cinetune.speed.offload import Offloaded
 from cinetune.train.work import Work
 
 HEADROOM = 0.1

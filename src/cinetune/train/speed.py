@@ -18,16 +18,17 @@ from cinetune import console
 from cinetune.errors import RecipeError
 from cinetune.models._facts import Facts
 from cinetune.models._short_text import PADDED_LENGTH
+from cinetune.models._velocity import parts
 from cinetune.ops.flops import CLIP_TOKENS
 from cinetune.recipe import Recipe
-from cinetune.train.attention import Asked, choose_attention
-from cinetune.train.compiling import compile_blocks
+from cinetune.speed.attention import Asked, choose_attention
+from cinetune.speed.compiling import compile_blocks
+from cinetune.speed.offload import offload_blocks
+from cinetune.speed.quantised import quantise
 from cinetune.train.engines._contract import Ranks
-from cinetune.train.offload import offload_blocks
-from cinetune.train.quantised import quantise
 from cinetune.train.recompute import affordable, checkpoint_blocks, free_on_gpu
 from cinetune.train.trainable import load_dtype
-from cinetune.train.work import Work, describe_work, parts
+from cinetune.train.work import Work, describe_work
 
 NO_CHECKPOINTS = "needs train.checkpointing: blocks that are not computed again need their weights all the time"
 
@@ -113,7 +114,9 @@ def set_up(
         shape.batch, shape.tokens(work.sizes.patch_size), heads, work.sizes.attention_head_dim, load_dtype(recipe),
         device, ranks.context_parallel > 1,
     )  # fmt: skip
-    attention = choose_attention(network, system.attention, asked, seed=recipe.seed)
+    attention = choose_attention(
+        network, system.attention, asked, seed=recipe.seed, verb="train", option="system.attention"
+    )
     if system.compile:
         for part in parts(network):
             compile_blocks(part, device)

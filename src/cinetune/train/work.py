@@ -8,7 +8,7 @@ from torch import nn
 
 from cinetune.models._facts import Facts
 from cinetune.models._short_text import PADDED_LENGTH
-from cinetune.models._velocity import Experts
+from cinetune.models._velocity import parts
 from cinetune.ops.flops import Flops, Linear, Shape, Sizes, linears, read_sizes, training_flops
 
 
@@ -71,8 +71,3 @@ def describe_work(network: nn.Module, facts: Facts) -> Work:
         sizes=sizes, layers=layers if ranks else None, rank=round(weighed / sum(widths)) if widths else 0,
         checkpointing=part.gradient_checkpointing, facts=facts,
     )  # fmt: skip
-
-
-def parts(network: nn.Module) -> list[nn.Module]:
-    """Return the network, or the two of a model of two experts."""
-    return list(network.by_name().values()) if isinstance(network, Experts) else [network]

@@ -1,7 +1,6 @@
 """What the engines share: rates, one clipping, the state by parameter name, numbers from all ranks."""
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -125,13 +124,6 @@ def agree(network: nn.Module) -> None:
     """Give every rank the main rank's trainable weights: what starts them may differ in the last digit. Collective."""
     for weight in trainable(network).values():
         distributed.broadcast(weight.data, src=0)
-
-
-def hush() -> None:
-    """Leave out two warnings of torch that come at every step and that only its callers can act on."""
-    warnings.filterwarnings("ignore", r"`torch\.distributed\..*` is deprecated", FutureWarning)
-    # The network's answer is a view; nothing here writes into it.
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
 
 
 def set_rates(optimiser: Any, rates: Mapping[str, float] | float) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from cinetune.errors import RunError
-from cinetune.train.engines._base import Base, check_fit, hush, not_finite, set_rates, trainable
+from cinetune.speed.processes import hush_torch
+from cinetune.train.engines._base import Base, check_fit, not_finite, set_rates, trainable
 from cinetune.train.engines._contract import MakeOptimiser, Ranks, State
-from cinetune.train.engines._ulysses import refuse_experts, split_tokens
+from cinetune.train.engines._ulysses import refuse_experts, share_tokens
 
 
 class Zero(Base):
@@ -47,8 +48,8 @@ class Zero(Base):
             RunError: a network of two experts, or an optimiser that needs each weight by itself.
         """
         refuse_experts(network, self.name)
-        hush()
-        split_tokens(network, self.ranks, self.device)
+        hush_torch()
+        share_tokens(network, self.ranks, self.device)
         config = {
             "train_micro_batch_size_per_gpu": 1,
             # Its own linear layer rounds bf16 elsewhere than torch does, and stays on for the rest of the process.

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 from cinetune.train.engines._base import Base, agree
 from cinetune.train.engines._contract import MakeOptimiser
-from cinetune.train.engines._ulysses import split_tokens
+from cinetune.train.engines._ulysses import share_tokens
 
 BUCKET = 2**26
 """Numbers that go round in one message: 256 MiB of fp32."""
@@ -25,7 +25,7 @@ class Replicated(Base):
     def prepare(self, network: nn.Module, make_optimiser: MakeOptimiser) -> nn.Module:
         """Split the tokens, where asked for, and make the optimiser."""
         agree(network)
-        split_tokens(network, self.ranks, self.device)
+        share_tokens(network, self.ranks, self.device)
         return super().prepare(network, make_optimiser)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:

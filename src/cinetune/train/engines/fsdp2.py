@@ -7,9 +7,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from cinetune.train.engines._base import Base, agree, hush
+from cinetune.speed.processes import hush_torch
+from cinetune.train.engines._base import Base, agree
 from cinetune.train.engines._contract import MakeOptimiser, State
-from cinetune.train.engines._ulysses import refuse_experts, split_tokens
+from cinetune.train.engines._ulysses import refuse_experts, share_tokens
 
 
 class Fsdp2(Base):
@@ -27,9 +28,9 @@ class Fsdp2(Base):
             RunError: a network of two experts.
         """
         refuse_experts(network, self.name)
-        hush()
+        hush_torch()
         agree(network)
-        split_tokens(network, self.ranks, self.device)
+        share_tokens(network, self.ranks, self.device)
         any_network: Any = network
         mesh = init_device_mesh(self.device.type, (self.ranks.world,))
         for block in any_network.blocks:

@@ -126,7 +126,7 @@ def offload_blocks(network: nn.Module, count: int, device: torch.device) -> Offl
     any_network: Any = network
     blocks = list(any_network.blocks)
     if count > len(blocks):
-        raise RecipeError(f"system.offload_blocks = {count}: the network has {len(blocks)} blocks")
+        raise RecipeError(f"offload_blocks = {count}: the network has {len(blocks)} blocks")
     return Offloaded([blocks[n * len(blocks) // count] for n in range(count)], device)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cinetune.errors import RecipeError
-from cinetune.train.work import parts
+from cinetune.models._velocity import parts
 
 Kind = Literal["fp8", "int8"]
 FP8 = torch.float8_e4m3fn
@@ -115,11 +115,9 @@ def quantise(network: nn.Module, kind: Kind, device: torch.device, *, fp8_matmul
         RecipeError: an adapter that needs the base's weights (DoRA), or a GPU without fp8.
     """
     if any(getattr(module, "lora_magnitude_vector", None) for module in network.modules()):
-        raise RecipeError(f"train.precision = {kind!r}: DoRA needs the base's own weights; take lora.dora out, or bf16")
+        raise RecipeError(f"a base in {kind}: DoRA needs the base's own weights; take another adapter, or bf16")
     if fp8_matmul and device.type == "cuda" and torch.cuda.get_device_capability(device) < FP8_FROM:
-        raise RecipeError(
-            f"train.fp8_matmul: {torch.cuda.get_device_name(device)} cannot multiply fp8 (Ada and later can)"
-        )
+        raise RecipeError(f"fp8_matmul: {torch.cuda.get_device_name(device)} cannot multiply fp8 (Ada and later can)")
     places = [
         (module, name, child)
         for part in parts(network)

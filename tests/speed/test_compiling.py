@@ -10,8 +10,8 @@ import torch
 
 from cinetune.errors import RunError
 from cinetune.models._wan import WanModel
-from cinetune.train import compiling
-from cinetune.train.compiling import compile_blocks, what_is_missing
+from cinetune.speed import compiling
+from cinetune.speed.compiling import compile_blocks, what_is_missing
 from tiny_step import CPU, adapted
 
 
@@ -41,7 +41,7 @@ def test_without_a_compiler_it_is_one_line(tiny: WanModel, monkeypatch: pytest.M
     network = adapted(tiny)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(RunError, match=r"no C\+\+ compiler .* is on the path; install it, or leave system.compile out"):
+    with pytest.raises(RunError, match=r"no C\+\+ compiler .* is on the path; install it, or leave compile out"):
         compile_blocks(network, CPU)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from cinetune.errors import RecipeError
 from cinetune.models._wan import WanModel
-from cinetune.train.quantised import FP8, FrozenLinear, Kind, fp8_product, quantise, restored
+from cinetune.speed.quantised import FP8, FrozenLinear, Kind, fp8_product, quantise, restored
 from tiny_step import CPU, EVERYTHING, adapted, relative, step
 
 

@@ -25,10 +25,10 @@ def compile_blocks(network: nn.Module, device: torch.device) -> None:
     """
     missing = what_is_missing(device)
     if missing:
-        raise RunError(f"system.compile: {missing}; install it, or leave system.compile out")
+        raise RunError(f"compile: {missing}; install it, or leave compile out")
     wan: Any = network
     wan.compile_repeated_blocks()
-    console.note("train: the block is compiled; the first step takes longer")
+    console.note("the block is compiled; the first step takes longer")
 
 
 def what_is_missing(device: torch.device) -> str:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from cinetune.errors import RecipeError
 from cinetune.models._wan import WanModel
-from cinetune.train import attention
-from cinetune.train.attention import Asked, choose_attention, try_out
+from cinetune.speed import attention
+from cinetune.speed.attention import Asked, choose_attention, try_out
 from tiny_step import CPU, adapted, relative, step
 
+SAID = {"verb": "train", "option": "system.attention"}
 ASKED = Asked(batch=1, tokens=24, heads=2, width=8, dtype=torch.float32, device=CPU)
 REAL = attention.dispatch_attention_fn
 
@@ -24,7 +25,7 @@ def kernels(network: Any) -> set[str]:
 
 def test_on_a_cpu_it_is_native_and_that_is_said(tiny: WanModel, capsys: pytest.CaptureFixture[str]) -> None:
     network = adapted(tiny)
-    assert choose_attention(network, "auto", ASKED) == "native"
+    assert choose_attention(network, "auto", ASKED, **SAID) == "native"
     assert kernels(network) == {"native"}
     assert capsys.readouterr().err == "train: attention native (the only one for a cpu)\n"
 
@@ -32,7 +33,7 @@ def test_on_a_cpu_it_is_native_and_that_is_said(tiny: WanModel, capsys: pytest.C
 def test_another_kernel_by_name(tiny: WanModel, capsys: pytest.CaptureFixture[str]) -> None:
     network = adapted(tiny)
     loss, gradients = step(network, tiny)
-    assert choose_attention(network, "_native_math", ASKED) == "_native_math"
+    assert choose_attention(network, "_native_math", ASKED, **SAID) == "_native_math"
     assert kernels(network) == {"_native_math"}
     again, others = step(network, tiny)
     assert again == pytest.approx(loss, rel=1e-5)
@@ -52,7 +53,7 @@ def test_another_kernel_by_name(tiny: WanModel, capsys: pytest.CaptureFixture[st
 )
 def test_what_is_not_here_is_one_clear_line(tiny: WanModel, name: str, why: str) -> None:
     with pytest.raises(RecipeError, match=why) as caught:
-        choose_attention(adapted(tiny), name, ASKED)
+        choose_attention(adapted(tiny), name, ASKED, **SAID)
     assert str(caught.value).startswith(f"system.attention = '{name}': ")
     assert "\n" not in str(caught.value)
 
@@ -61,7 +62,7 @@ def test_what_is_not_here_is_one_clear_line(tiny: WanModel, name: str, why: str)
 def test_kernels_that_context_parallelism_cannot_use(tiny: WanModel) -> None:
     parallel = Asked(1, 24, 2, 8, torch.float32, CPU, context_parallel=True)
     with pytest.raises(RecipeError, match="not with context parallelism"):
-        choose_attention(adapted(tiny), "_native_math", parallel)
+        choose_attention(adapted(tiny), "_native_math", parallel, **SAID)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_the_fastest_that_agrees_wins_and_all_are_said(
 ) -> None:
     network, real = adapted(tiny), attention.try_out
     monkeypatch.setattr(attention, "try_out", lambda names, _, seed: real(names, ASKED, seed))
-    assert choose_attention(network, "auto", replace(ASKED, device=torch.device("cuda"))) == "_native_math"
+    assert choose_attention(network, "auto", replace(ASKED, device=torch.device("cuda")), **SAID) == "_native_math"
     assert kernels(network) == {"_native_math"}
     said = capsys.readouterr().err
     for part in ("attention _native_math, the fastest at 24 tokens", "native 3e+03 ms", "_flash_3 no (not here)"):
