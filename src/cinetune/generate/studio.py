@@ -1,0 +1,149 @@
+"""From a model, what was trained for it and a choice of levers to a studio that makes windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from cinetune import console, plugins
+from cinetune.errors import RecipeError
+from cinetune.generate.levers._contract import Lever, Opening, Order
+from cinetune.generate.network import Trained, open_network
+from cinetune.generate.window import Rig, Sampling, Studio
+from cinetune.models._contract import VideoModel
+
+KIND = "generate.levers"
+SPEEDS: dict[str, tuple[str, ...]] = {
+    "exact": (),
+    "balanced": ("merge", "attention", "compile"),
+    "fast": ("merge", "attention", "compile"),
+}
+"""Presets of levers. exact: the plain pipeline's own numbers. balanced: rounding apart the same. fast: as fast as may
+be while a viewer would not mind."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A lever that was chosen."""
+
+    lever: Lever
+    value: str
+    asked: bool
+    """By name; else it came with a preset, which does without it where it cannot be used."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """How processes share a rig's work (`parallel`)."""
+
+    def place(self, device: torch.device) -> torch.device:
+        """Return where the network is loaded before it is shared."""
+        ...
+
+    def share(self, rig: Rig) -> None:
+        """Share it, caches being in."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    def place(self, device: torch.device) -> torch.device:
+        """Return where the network works."""
+        return device
+
+    def share(self, rig: Rig) -> None:
+        """Leave it as it is."""
+
+
+def choose(speed: str, asked: Sequence[str]) -> list[Pull]:
+    """Return the levers of a preset and those asked for by name, in the order in which they are applied.
+
+    Args:
+        speed: a name of SPEEDS.
+        asked: `NAME`, `NAME=VALUE`, or `no-NAME` to take one out of the preset.
+
+    Raises:
+        RecipeError: no such preset, a value for a lever that takes none, or one taken out that is not in.
+        PluginError: no such lever.
+    """
+    if speed not in SPEEDS:
+        raise RecipeError(f"--speed {speed}: choose {', '.join(SPEEDS)}")
+    chosen = {name: Pull(_lever(name), "", asked=False) for name in SPEEDS[speed]}
+    for text in asked:
+        name, equals, value = text.partition("=")
+        if name.startswith("no-") and name[3:] in plugins.names(KIND):
+            if name[3:] not in chosen:
+                raise RecipeError(f"--lever {text}: {speed} has no {name[3:]}; leave this out")
+            del chosen[name[3:]]
+            continue
+        lever = _lever(name)
+        if equals and not lever.value:
+            raise RecipeError(f"--lever {text}: {name} takes no value; give --lever {name}")
+        chosen[name] = Pull(lever, value, asked=True)
+    pulls = [Pull(p.lever, p.value or p.lever.value, p.asked) for p in chosen.values()]
+    return sorted(pulls, key=lambda pull: (pull.lever.order, pull.lever.name))
+
+
+def _lever(name: str) -> Lever:
+    lever: Lever = plugins.load(KIND, name)
+    return lever
+
+
+def open_studio(
+    model: VideoModel,
+    trained: Sequence[Trained],
+    sampling: Sampling,
+    size: tuple[int, int, int],
+    prompts: Sequence[str],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    pulls: Sequence[Pull] = (),
+    sharing: Sharing | None = None,
+) -> Studio:
+    """Load everything, apply the levers, share the work, and say what was chosen.
+
+    Args:
+        size: frames, height and width of the usual window.
+        prompts: all that will be asked for; the text encoder is not kept.
+
+    Raises:
+        RecipeError: the model cannot make this size, or a lever that was asked for cannot be used here.
+        WeightsError: weights missing, damaged or of another model.
+    """
+    model.check_size(*size)
+    sharing = sharing or Alone()
+    opening = Opening(list(trained), device, sharing.place(device))
+    for pull in pulls:
+        pull.lever.open(opening, pull.value)
+    encoders = model.load_encoders(device)
+    wanted = list(dict.fromkeys([*prompts, sampling.negative]))
+    texts = dict(zip(wanted, encoders.encode_text(wanted), strict=True))
+    encoders = encoders.without_text()  # before the network comes: Wan's text encoder is larger than a small GPU
+    network = open_network(model, opening.trained, opening.place, dtype, merge=opening.merge)
+    rig = Rig(
+        model, encoders, network, encoders.decoder(), sampling, size, device, dtype, texts
+    )  # fmt: skip
+    shared = False
+    for pull in pulls:
+        if pull.lever.order > Order.PARALLEL and not shared:
+            sharing.share(rig)
+            shared = True
+        _apply(pull, rig)
+    if not shared:
+        sharing.share(rig)
+    return Studio(rig)
+
+
+def _apply(pull: Pull, rig: Rig) -> None:
+    name = pull.lever.name + (f"={pull.value}" if pull.value else "")
+    why = pull.lever.obstacle(rig, pull.value)
+    if why and pull.asked:
+        raise RecipeError(f"--lever {name}: {why}")
+    if why:
+        console.note(f"generate: without {name}: {why}")
+        return
+    told = pull.lever.apply(rig, pull.value)
+    console.note(f"generate: {name}{': ' if told else ''}{told}")
