@@ -15,7 +15,7 @@ from cinetune.adapters.writing import convert
 from cinetune.errors import WeightsError
 from cinetune.files import sha256
 from cinetune.footage.video_io import read_video
-from cinetune.generate.pipeline import load_pipeline, use_adapter
+from cinetune.generate.network import Trained, open_network
 from cinetune.generate.stage import generate
 from cinetune.models._contract import Condition
 from cinetune.models._sampling import draw_noise, sample
@@ -23,7 +23,6 @@ from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._velocity import STEPS, Experts
 from cinetune.models._wan import CROSS_ATTENTION, WanModel
 from cinetune.ops.video import to_pixels
-from cinetune.recipe import Generate
 from tiny_kinds import BOUNDARY, build
 from tiny_model import CAPTIONS
 from tiny_run import prepare_tiny, tiny_recipe
@@ -96,36 +95,31 @@ def test_diffusers_loads_both_files_and_gives_our_samples(tiny: WanModel, tmp_pa
     assert torch.equal(latents_of(pipeline), base)
 
 
-def test_use_adapter_puts_each_file_into_its_expert(model: WanModel, tmp_path: Path) -> None:
+def test_each_file_goes_into_its_expert(model: WanModel, tmp_path: Path) -> None:
     network = adapted(model, tmp_path)
-    settings = Generate(steps=3, guidance=1.0)
-    generator = load_pipeline(model, settings, (9, 32, 48), device=CPU, dtype=torch.float32)
-    parts = {"high": generator.pipeline.transformer, "low": generator.pipeline.transformer_2}
 
-    def loaded() -> dict[str, list[torch.Tensor]]:
-        return {name: [w for n, w in part.named_parameters() if "lora_" in n] for name, part in parts.items()}
+    def loaded(source: Path) -> dict[str, list[torch.Tensor]]:
+        opened = open_network(model, [Trained(source)], CPU, torch.float32)
+        assert isinstance(opened, Experts)
+        return {
+            name: [w for n, w in part.named_parameters() if "lora_" in n] for name, part in opened.by_name().items()
+        }
 
-    use_adapter(generator, tmp_path)
-    for name, part in network.by_name().items():
-        assert all(map(torch.equal, loaded()[name], lora.parameters(part)))
-    use_adapter(generator, tmp_path / EXPERT_FILES["low"])
-    assert not loaded()["high"]
-    assert all(map(torch.equal, loaded()["low"], lora.parameters(network.transformer_2)))
-    use_adapter(generator, None)
-    assert loaded() == {"high": [], "low": []}
+    for name, weights in loaded(tmp_path).items():
+        assert all(map(torch.equal, weights, lora.parameters(network.by_name()[name])))
+    low = loaded(tmp_path / EXPERT_FILES["low"])
+    assert not low["high"]
+    assert all(map(torch.equal, low["low"], lora.parameters(network.transformer_2)))
 
 
 def test_a_file_that_does_not_say_for_which_expert_is_refused(model: WanModel, tiny: WanModel, tmp_path: Path) -> None:
     adapted(model, tmp_path / "pair")
     plain = tmp_path / "style.safetensors"
     plain.write_bytes((tmp_path / "pair" / EXPERT_FILES["high"]).read_bytes())
-    settings, size = Generate(), (9, 32, 48)
-    two = load_pipeline(model, settings, size, device=CPU, dtype=torch.float32)
     with pytest.raises(WeightsError, match=r"two experts; give a file whose name ends in _high_noise\.safetensors or"):
-        use_adapter(two, plain)
-    one = load_pipeline(tiny, settings, size, device=CPU, dtype=torch.float32)
+        open_network(model, [Trained(plain)], CPU, torch.float32)
     with pytest.raises(WeightsError, match="for one expert of two, and this model has one network"):
-        use_adapter(one, tmp_path / "pair")
+        open_network(tiny, [Trained(tmp_path / "pair")], CPU, torch.float32)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARY.values())

@@ -10,7 +10,7 @@ from PIL import Image
 from cinetune.adapters import lora
 from cinetune.errors import WeightsError
 from cinetune.footage.video_io import read_video
-from cinetune.generate.stage import generate
+from cinetune.generate.stage import _showcase_size, generate
 from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._wan import WanModel
 from cinetune.records import Clip, Sample, read_records
@@ -115,3 +115,10 @@ def test_without_an_adapter_it_says_what_to_do(run: Path, tiny: WanModel, tmp_pa
     shutil.rmtree(copy / "train")
     with pytest.raises(WeightsError, match="cinetune train"):
         generate(copy, tiny_recipe(tiny), tiny, device=CPU)
+
+
+def test_the_published_size_rule_is_there_by_name(tiny: WanModel, capsys: pytest.CaptureFixture[str]) -> None:
+    for rule, size in (("asked", (480, 832)), ("published", (464, 832))):
+        recipe = tiny_recipe(tiny, footage__height="480", footage__width="832", generate__size_rule=f'"{rule}"')
+        assert _showcase_size(recipe) == size
+    assert capsys.readouterr().err.count("480x832 was asked for, the published rule makes 464x832") == 2

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from cinetune.adapters import lora
 from cinetune.errors import WeightsError
 from cinetune.footage.video_io import read_video
-from cinetune.generate.pipeline import load_pipeline, use_adapter
+from cinetune.generate.network import Trained, open_network
 from cinetune.generate.stage import generate
+from cinetune.generate.studio import open_studio
+from cinetune.generate.window import Sampling, Window
+from cinetune.models._velocity import Experts
 from cinetune.models._wan import WanModel
-from cinetune.recipe import Generate
+from cinetune.ops.video import deepen, to_shallow
 from cinetune.train.trainable import make_trainable, named_trainable, save_trained
 from tiny_kinds import build
 from tiny_run import prepare_tiny, tiny_recipe
 
 CPU = torch.device("cpu")
-SETTINGS = Generate(steps=2, guidance=1.0)
-FRAME = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 
 
 def trained_whole(model: WanModel, folder: Path) -> None:
@@ -42,34 +42,37 @@ def test_a_run_of_full_fine_tuning_is_generated_with_its_own_network(tiny: WanMo
     shutil.rmtree(other / "transformer")
     shutil.copytree(run / "train" / "best" / "transformer", other / "transformer")
     size = (recipe.footage.frames, recipe.footage.height, recipe.footage.width)
-    theirs = load_pipeline(WanModel("other", str(other)), recipe.generate, size, device=CPU, dtype=torch.float32)
+    sampling = Sampling(recipe.generate.steps, recipe.generate.guidance, recipe.generate.shift)
+    prompts = [sample.prompt for sample in samples]
+    theirs = open_studio(
+        WanModel("other", str(other)), [], sampling, size, prompts, device=CPU, dtype=torch.float32
+    )  # fmt: skip
     for base, tuned in zip(samples[::3], samples[1::3], strict=True):
         shown = {s.arm: np.asarray(read_video(run / "generate" / s.video)[0]) for s in (base, tuned)}
         truth = np.asarray(read_video(run / "generate" / tuned.reference)[0])
-        assert np.array_equal(shown["tuned"], theirs(truth[0], tuned.prompt, tuned.seed))
+        made = theirs(Window(tuned.prompt, tuned.seed, recipe.footage.frames, deepen(truth[0])))
+        assert np.array_equal(shown["tuned"], to_shallow(made))
         assert not np.array_equal(shown["tuned"], shown["base"])
         assert len(tuned.adapter_sha256) == 64
 
 
-def test_the_base_comes_back_after_whole_networks(tiny: WanModel, tmp_path: Path) -> None:
+def test_one_expert_trained_whole_beside_the_other_of_the_base(tiny: WanModel, tmp_path: Path) -> None:
     model = build(tiny, tmp_path / "model", "two experts")
     trained_whole(model, tmp_path / "best")
     shutil.rmtree(tmp_path / "best" / "transformer")  # only the low noise expert was trained
-    generator = load_pipeline(model, SETTINGS, (5, 32, 48), device=CPU, dtype=torch.float32)
 
-    def weights(part: str) -> torch.Tensor:
-        return torch.cat([w.detach().flatten() for w in getattr(generator.pipeline, part).parameters()])
+    def weights(trained: list[Trained]) -> list[torch.Tensor]:
+        network = open_network(model, trained, CPU, torch.float32)
+        assert isinstance(network, Experts)
+        return [torch.cat([w.detach().flatten() for w in part.parameters()]) for part in network.by_name().values()]
 
-    before = {part: weights(part) for part in ("transformer", "transformer_2")}
-    use_adapter(generator, tmp_path / "best")
-    assert torch.equal(weights("transformer"), before["transformer"])
-    assert not torch.equal(weights("transformer_2"), before["transformer_2"])
-    use_adapter(generator, None)
-    assert all(torch.equal(weights(part), value) for part, value in before.items())
-
-    plain = load_pipeline(tiny, SETTINGS, (5, 32, 48), device=CPU, dtype=torch.float32)
+    before, after = weights([]), weights([Trained(tmp_path / "best")])
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
     with pytest.raises(WeightsError, match="one of two experts, and this model has one network"):
-        use_adapter(plain, tmp_path / "best")
+        open_network(tiny, [Trained(tmp_path / "best")], CPU, torch.float32)
+    with pytest.raises(WeightsError, match="stands alone"):
+        open_network(model, [Trained(tmp_path / "best"), Trained(tmp_path / "best")], CPU, torch.float32)
 
 
 def test_a_dora_keeps_its_precision_on_a_bf16_base(tiny: WanModel, tmp_path: Path) -> None:
@@ -80,13 +83,9 @@ def test_a_dora_keeps_its_precision_on_a_bf16_base(tiny: WanModel, tmp_path: Pat
     g = torch.Generator().manual_seed(3)
     weights = {name: w + 0.1 * torch.randn(w.shape, generator=g) for name, w in named_trainable(network).items()}
     save_trained(tmp_path, parts, weights, recipe)
-    generator = load_pipeline(tiny, SETTINGS, (5, 32, 48), device=CPU, dtype=torch.bfloat16)
-    before = generator(FRAME, "a car", 0)
-    use_adapter(generator, tmp_path)
-    found = {n: w for n, w in generator.pipeline.transformer.named_parameters() if "lora_" in n}
+    opened = open_network(tiny, [Trained(tmp_path)], CPU, torch.bfloat16)
+    found = {n: w for n, w in opened.named_parameters() if "lora_" in n}
     assert found.keys() == weights.keys()
     assert all(torch.equal(w, weights[name]) for name, w in found.items())
-    assert not np.array_equal(generator(FRAME, "a car", 0), before)
-    use_adapter(generator, None)
-    assert not lora.layers(generator.pipeline.transformer)
-    assert np.array_equal(generator(FRAME, "a car", 0), before)
+    with pytest.raises(WeightsError, match="a DoRA cannot be weakened or stacked"):
+        open_network(tiny, [Trained(tmp_path, 0.5)], CPU, torch.bfloat16)

@@ -14,7 +14,9 @@ from cinetune.generate.network import Trained
 from cinetune.generate.studio import choose, open_studio
 from cinetune.generate.window import Sampling, Studio, Window
 from cinetune.models._condition import fit_frame
+from cinetune.models._contract import Condition
 from cinetune.models._resolve import find_model
+from cinetune.models._sampling import draw_noise, sample
 from cinetune.models._scheduler import PublishedUniPC
 from cinetune.models._wan import WanModel
 from cinetune.ops.video import deepen, to_shallow
@@ -153,3 +155,21 @@ def test_sixteen_bits_hold_every_one_of_eight() -> None:
     levels = np.arange(256, dtype=np.uint8)
     assert np.array_equal(to_shallow(deepen(levels)), levels)
     assert to_shallow(np.array([128, 129, 65535], np.uint16)).tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("kind", ["i2v", "t2v of two experts"])
+def test_the_batched_sampler_of_validation_gives_the_same(tiny: WanModel, tmp_path: Path, kind: str) -> None:
+    model = tiny if kind == "i2v" else build(tiny, tmp_path / "model", kind)
+    encoders = model.load_encoders(CPU)
+    text, negative = encoders.encode_text([CAPTIONS[0], SAMPLING.negative])
+    raw = np.asarray(Image.fromarray(FRAME).resize((70, 50)))
+    given = encoders.condition(fit_frame(FRAME, 32, 48), 9)
+    condition = Condition(given, encoders.encode_image(raw)[None], text[None], (len(text),))
+    theirs = sample(
+        model, model.load_transformer(CPU, torch.float32), condition, draw_noise((16, 3, 4, 6), 7)[None],
+        steps=SAMPLING.steps, shift=SAMPLING.shift, guidance=SAMPLING.guidance, negative=negative,
+    )  # fmt: skip
+    ours = studio(model).latents(window(seen=deepen(raw)) if kind == "i2v" else window(first=None))
+    assert (ours - theirs).abs().max() <= CLOSE
+    if kind == "i2v":
+        assert (studio(model).latents(window()) - theirs).abs().max() > 1e-4, "the encoder sees the picture as it is"

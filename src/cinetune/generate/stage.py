@@ -11,15 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from cinetune import console
 from cinetune.adapters.reading import find_networks, find_weights, read_adapter
 from cinetune.files import sha256, write_aside, write_text
 from cinetune.footage.video_io import read_video, write_video
-from cinetune.generate.pipeline import Generator, load_pipeline, use_adapter
+from cinetune.generate.network import Trained
+from cinetune.generate.studio import open_studio
+from cinetune.generate.window import Picture, Sampling, Studio, Window
+from cinetune.models._condition import fit_frame
 from cinetune.models._contract import VideoModel
+from cinetune.models._sizes import published_size
+from cinetune.ops.video import deepen, to_deep, to_shallow
 from cinetune.recipe import Recipe
 from cinetune.records import Clip, Sample, read_records, write_records
 
@@ -27,7 +32,7 @@ ARMS = ("base", "tuned")
 KEYFRAME_WINDOW = 5
 """Frames of the short window whose last frame is a keyframe: the shortest in which the model moves at all."""
 
-Frames = UInt8[np.ndarray, "f h w 3"]
+Frames = UInt16[np.ndarray, "f h w 3"]
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,20 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
     size = (recipe.footage.frames, recipe.footage.height, recipe.footage.width)
     missing = [job for job in jobs if not (folder / job.sample.video).is_file()]
     if missing:
-        generator = load_pipeline(model, recipe.generate, size, device=device, dtype=dtype)
-        showcase = generator.sized(recipe.generate.size_rule) if recipe.generate.shots else generator
+        shape = _showcase_size(recipe) if recipe.generate.shots else size[1:]
         with console.progress("generate", len(jobs), done=len(jobs) - len(missing)) as advance:
             for arm in ("static", *ARMS):
-                use_adapter(generator, adapter if arm == "tuned" else None)
-                for job in missing:
-                    if job.sample.arm == arm:
-                        _make(job, run, recipe, showcase if job.showcase else generator)
-                        advance(1)
+                mine = [job for job in missing if job.sample.arm == arm]
+                studio = None
+                if mine and arm != "static":
+                    trained = [Trained(adapter)] if arm == "tuned" else []
+                    prompts = [job.sample.prompt for job in mine]
+                    studio = open_studio(
+                        model, trained, _sampling(recipe), size, prompts, device=device, dtype=dtype
+                    )  # fmt: skip
+                for job in mine:
+                    _make(job, run, recipe, studio, shape)
+                    advance(1)
     samples = [job.sample for job in jobs if not job.showcase]
     write_records(folder / "shots.jsonl", [job.sample for job in jobs if job.showcase])
     write_records(folder / "samples.jsonl", samples)
@@ -107,30 +117,47 @@ def _sample(recipe: Recipe, digest: str, clip: Clip, name: str, arm: str, source
     )
 
 
-def _make(job: Job, run: Path, recipe: Recipe, generator: Generator) -> None:
+def _make(job: Job, run: Path, recipe: Recipe, studio: Studio | None, shape: tuple[int, int]) -> None:
     truth, fps = read_video(run / "footage" / job.clip.video)
     sample, path = job.sample, run / "generate" / job.sample.video
-    if sample.arm == "static":
+    if studio is None:
         video = np.repeat(truth[:1], len(truth), axis=0)
     elif job.showcase:
-        key = generator(truth[0], sample.prompt, sample.seed, frames=KEYFRAME_WINDOW)[-1]
-        _write_png(run / "generate" / "keyframes" / f"{sample.id}.png", key)
-        video = expand(generator, key, sample.prompt, sample.seed, segments=recipe.generate.segments)
+        still = to_deep(fit_frame(truth[0], *shape)[0][:, None])[0]
+        window = Window(sample.prompt, sample.seed, KEYFRAME_WINDOW, still, seen=deepen(truth[0]))
+        key = studio(window)[-1]
+        _write_png(run / "generate" / "keyframes" / f"{sample.id}.png", to_shallow(key))
+        video = to_shallow(expand(studio, key, sample, recipe))
     else:
-        video = generator(truth[0], sample.prompt, sample.seed)
+        video = to_shallow(studio(Window(sample.prompt, sample.seed, recipe.footage.frames, deepen(truth[0]))))
     write_video(path, iter(video), fps, lossless=True)
 
 
-def expand(
-    generator: Generator, keyframe: UInt8[np.ndarray, "h w 3"], prompt: str, seed: int, *, segments: int
-) -> Frames:
+def expand(studio: Studio, keyframe: Picture, sample: Sample, recipe: Recipe) -> Frames:
     """Return segments x (frames - 1) + 1 frames: each window starts from the last frame of the one before."""
     video = keyframe[None]
-    for segment in range(segments):
-        window = generator(video[-1], prompt, seed + 1000 * segment)
+    for segment in range(recipe.generate.segments):
+        made = studio(Window(sample.prompt, sample.seed + 1000 * segment, recipe.footage.frames, video[-1]))
         # The model's first frame is the given one through its VAE; the given one itself is already there.
-        video = np.concatenate([video, window[1:]])
+        video = np.concatenate([video, made[1:]])
     return video
+
+
+def _sampling(recipe: Recipe) -> Sampling:
+    told = recipe.generate
+    return Sampling(steps=told.steps, guidance=told.guidance, shift=told.shift, negative=told.negative)
+
+
+def _showcase_size(recipe: Recipe) -> tuple[int, int]:
+    """Height and width by the recipe's rule; says so when the rules differ."""
+    height, width, rule = recipe.footage.height, recipe.footage.width, recipe.generate.size_rule
+    published = published_size(height, width, height * width)
+    if published == (height, width):
+        return published
+    asked = f"{height}x{width} was asked for"
+    makes = f"the published rule makes {published[0]}x{published[1]}"
+    console.note(f"showcase: {asked}, {makes}; taking the {rule} one (generate.size_rule)")
+    return published if rule == "published" else (height, width)
 
 
 def _forget_other_plans(folder: Path, plan: dict[str, str]) -> None:

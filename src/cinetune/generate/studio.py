@@ -79,11 +79,31 @@ def choose(speed: str, asked: Sequence[str]) -> list[Pull]:
             del chosen[name[3:]]
             continue
         lever = _lever(name)
-        if equals and not lever.value:
+        if equals and not lever.means:
             raise RecipeError(f"--lever {text}: {name} takes no value; give --lever {name}")
+        if lever.means and not (value or lever.value):
+            raise RecipeError(f"--lever {text}: give --lever {name}=VALUE, {lever.means}")
         chosen[name] = Pull(lever, value, asked=True)
+    _part(chosen)
     pulls = [Pull(p.lever, p.value or p.lever.value, p.asked) for p in chosen.values()]
     return sorted(pulls, key=lambda pull: (pull.lever.order, pull.lever.name))
+
+
+def _part(chosen: dict[str, Pull]) -> None:
+    """Of two levers that clash, take the preset's out for the one that was asked for.
+
+    Raises:
+        RecipeError: both were asked for.
+    """
+    clashes = [(one, other, why) for one in chosen for other, why in chosen[one].lever.clashes.items()]
+    for one, other, why in clashes:
+        if one not in chosen or other not in chosen:
+            continue
+        if chosen[one].asked and chosen[other].asked:
+            raise RecipeError(f"--lever {one} and {other} do not go together: {why}; leave one of them out")
+        gone, kept = (other, one) if chosen[one].asked else (one, other)
+        console.note(f"generate: without {gone}, which does not go together with {kept}: {why}")
+        del chosen[gone]
 
 
 def _lever(name: str) -> Lever:
@@ -126,14 +146,15 @@ def open_studio(
     rig = Rig(
         model, encoders, network, encoders.decoder(), sampling, size, device, dtype, texts
     )  # fmt: skip
-    shared = False
     for pull in pulls:
-        if pull.lever.order > Order.PARALLEL and not shared:
-            sharing.share(rig)
-            shared = True
-        _apply(pull, rig)
-    if not shared:
-        sharing.share(rig)
+        if pull.lever.order < Order.PARALLEL:
+            _apply(pull, rig)
+    if not rig.offloaded:
+        rig.network.to(sharing.place(device))
+    sharing.share(rig)
+    for pull in pulls:
+        if pull.lever.order > Order.PARALLEL:
+            _apply(pull, rig)
     return Studio(rig)
 
 
@@ -142,6 +163,7 @@ def _apply(pull: Pull, rig: Rig) -> None:
     why = pull.lever.obstacle(rig, pull.value)
     if why and pull.asked:
         raise RecipeError(f"--lever {name}: {why}")
+    why = why or ("" if pull.asked else pull.lever.idle(rig, pull.value))
     if why:
         console.note(f"generate: without {name}: {why}")
         return

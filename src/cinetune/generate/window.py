@@ -47,10 +47,17 @@ class Window:
     """The frame it begins with; None for a model that takes none."""
     last: Picture | None = None
     """The frame it ends with."""
+    seen: UInt16[np.ndarray, "_h _w 3"] | None = None
+    """What the image encoder sees in the place of `first`: the picture in its own size, as the published code does."""
     known: Frames | None = None
     """4m + 1 frames that it begins with, of which `first` is the first: motion goes on from them."""
     strength: float = 1.0
     """0..1: how far up the noise levels it starts; below 1 from `first` held still, which it then keeps more of."""
+
+
+def staying(tensor: Tensor) -> Tensor:
+    """Return what one process alone adds up to."""
+    return tensor
 
 
 @dataclass
@@ -71,17 +78,21 @@ class Rig:
     rule: Callable[[], Rule] = field(init=False)
     """How guidance goes; called for each video."""
     both: Both = in_turn
-    schedule: Callable[[], Any] = field(init=False)
-    """A scheduler with its timesteps set; called for each video."""
+    schedule: Callable[[int], Any] = field(init=False)
+    """A scheduler with its timesteps set; called for each video, with its seed."""
     caching: bool = False
     """Modules of the network remember something from step to step, of each prompt by itself."""
+    offloaded: bool = False
+    """Weights of some blocks wait in main memory: the network is neither moved nor sharded."""
+    vote: Callable[[Tensor], Tensor] = staying
+    """Adds a tensor up over the processes that share the tokens of a window, so that all of them decide the same."""
 
     def __post_init__(self) -> None:
         """Begin with the plain way, which levers may leave."""
         self.rule = lambda: Plain(self.sampling.guidance)
         self.schedule = self._published
 
-    def _published(self) -> Any:
+    def _published(self, seed: int) -> Any:
         scheduler = make_scheduler(self.sampling.shift)
         scheduler.set_timesteps(self.sampling.steps, device=self.device)
         return scheduler
@@ -107,7 +118,7 @@ class Studio:
         condition = self._condition(window)
         _, _, lf, lh, lw = condition.first.shape
         noise = draw_noise((self.facts.channels, lf, lh, lw), window.seed)[None].to(rig.device)
-        scheduler = rig.schedule()
+        scheduler = rig.schedule(window.seed)
         begin = _begin(scheduler, window.strength)
         start = noise
         if begin and window.first is not None:
@@ -133,14 +144,13 @@ class Studio:
         rig, encoders = self.rig, self.rig.encoders
         text = rig.texts[window.prompt]
         takes, told_last = self.facts.kind != "t2v", window.last is not None and self.ends
-        _, height, width = rig.size
-        grey = torch.zeros(1, 3, height, width)
+        grey = torch.zeros(1, 3, *rig.size[1:])
         first = grey if window.first is None else from_deep(window.first[None])[:, :, 0]
         last = from_deep(window.last[None])[:, :, 0] if window.last is not None and told_last else None
         given = encoders.condition(first, window.frames, last)
-        seen = [window.first] if takes and window.first is not None else []
-        seen += [window.last] if told_last and window.last is not None else []
-        tokens = [encoders.encode_image(to_shallow(picture)) for picture in seen]
+        seen = [window.seen if window.seen is not None else window.first] if takes else []
+        seen += [window.last] if told_last else []
+        tokens = [encoders.encode_image(to_shallow(picture)) for picture in seen if picture is not None]
         image = torch.cat(tokens) if tokens else torch.zeros(0, 0)
         return Condition(
             given.to(rig.device), image[None].to(rig.device), text[None].to(rig.device), (len(text),)
@@ -156,8 +166,11 @@ class Studio:
         """What is known of the latents beforehand. The VAE is causal: frames to come do not change those before."""
         encode, device = self.rig.encoders.encode_video, self.rig.device
         pieces: list[tuple[slice, Tensor]] = []
-        if window.known is not None and len(window.known) > 1:
-            begun = encode(from_deep(window.known)).to(device)
+        known = window.known
+        if known is None and window.first is not None and self.facts.kind == "t2v":
+            known = window.first[None]  # a network that is told no frame can be given one all the same
+        if known is not None and (len(known) > 1 or self.facts.kind == "t2v"):
+            begun = encode(from_deep(known)).to(device)
             pieces.append((slice(0, begun.shape[2]), begun))
         if window.last is not None and not self.ends:
             still = encode(from_deep(np.repeat(window.last[None], 1 + 2 * TEMPORAL, axis=0))).to(device)
@@ -203,7 +216,7 @@ class _Guided:
     def _answer(self, name: str, latents: Latents, sigma: Tensor, condition: Condition) -> Answer:
         def answer() -> Tensor:
             rig = self.rig
-            with _contexts(parts(rig.network), name) if rig.caching else nullcontext():
+            with _contexts(parts(rig.network), name, float(sigma[0])) if rig.caching else nullcontext():
                 return rig.model.velocity(rig.network, latents, sigma, condition)
 
         return answer
@@ -216,9 +229,9 @@ def _begin(scheduler: Any, strength: float) -> int:
 
 
 @contextmanager
-def _contexts(networks: Iterable[nn.Module], name: str) -> Iterator[None]:
+def _contexts(networks: Iterable[nn.Module], name: str, sigma: float) -> Iterator[None]:
     with ExitStack() as stack:
         for network in networks:
             any_network: Any = network
-            stack.enter_context(any_network.cache_context(name))
+            stack.enter_context(any_network.cache_context(name, sigma=sigma))
         yield

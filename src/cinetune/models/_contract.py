@@ -41,6 +41,23 @@ class Condition:
         return Condition(self.first[chosen], self.image[chosen], self.text[chosen], lengths)
 
 
+@dataclass(frozen=True)
+class Usual:
+    """How a model is usually asked for a video; the recipe of a run says it better."""
+
+    frames: int
+    """Of one window, 4n + 1."""
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    fps: float
+    steps: int
+    guidance: float
+    shift: float
+    """Of the noise levels."""
+
+
 @runtime_checkable
 class Encoders(Protocol):
     """The frozen encoders and the decoder of a base model, on one device."""
@@ -97,6 +114,7 @@ class VideoModel(Protocol):
     source: str
     """Hub id or folder the weights come from."""
     licence: str
+    usual: Usual
 
     def check_size(self, frames: int, height: int, width: int) -> None:
         """Raise RecipeError when the model cannot make this size."""

@@ -17,7 +17,7 @@ from cinetune.errors import RecipeError, WeightsError
 from cinetune.files import sha256
 from cinetune.models._checking import check_pipeline
 from cinetune.models._condition import TEMPORAL
-from cinetune.models._contract import Condition, Latents
+from cinetune.models._contract import Condition, Latents, Usual
 from cinetune.models._decoder import WanDecoder
 from cinetune.models._encoders import WanEncoders
 from cinetune.models._facts import Facts, read_facts
@@ -27,6 +27,8 @@ from cinetune.models._resolve import resolve
 from cinetune.models._velocity import Experts, velocity
 
 CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
+PUBLISHED = Usual(frames=81, height=480, width=832, fps=16.0, steps=40, guidance=5.0, shift=3.0)
+"""Wan2.1 I2V 14B 480P (Wan-Video/Wan2.1 generate.py and README.md; shift 5 at 720p)."""
 IMAGE_PROJECTIONS = ["attn2.add_k_proj", "attn2.add_v_proj"]
 
 
@@ -37,6 +39,7 @@ class WanModel:
     name: str
     source: str
     licence: str = "Apache-2.0"
+    usual: Usual = field(default=PUBLISHED, repr=False)
     parts: tuple[str, ...] = field(default=("vae", "text_encoder", "image_encoder"), repr=False)
 
     @cached_property
