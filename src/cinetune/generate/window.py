@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt16
 from torch import Tensor, nn
 
-from cinetune.generate.guidance import Answer, Both, Plain, Rule, in_turn
+from cinetune.generate.guidance import Answer, Both, Plain, Rule, Unguided, in_turn, prompt_alone
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Decoder, Encoders, Latents, VideoModel
 from cinetune.models._sampling import denoise, draw_noise, without_prompt
@@ -52,7 +52,7 @@ class Window:
     known: Frames | None = None
     """4m + 1 frames that it begins with, of which `first` is the first: motion goes on from them."""
     strength: float = 1.0
-    """0..1: how far up the noise levels it starts; below 1 from `first` held still, which it then keeps more of."""
+    """Noise level 0..1 that it starts from; below 1 from `first` held still, of which it then keeps more."""
 
 
 def staying(tensor: Tensor) -> Tensor:
@@ -78,6 +78,7 @@ class Rig:
     rule: Callable[[], Rule] = field(init=False)
     """How guidance goes; called for each video."""
     both: Both = in_turn
+    unguided: Unguided = prompt_alone
     schedule: Callable[[int], Any] = field(init=False)
     """A scheduler with its timesteps set; called for each video, with its seed."""
     caching: bool = False
@@ -207,10 +208,11 @@ class _Guided:
     def __call__(self, latents: Latents, sigma: Float[Tensor, " b"]) -> Latents:
         negative = without_prompt(self.condition, self.rig.texts[self.rig.sampling.negative].to(latents.device))
         prompt = self._answer("cond", latents, sigma, self.condition)
+        other = self._answer("uncond", latents, sigma, negative)
         if self.rule.wanted():
-            velocity = self.rule.combine(*self.rig.both(prompt, self._answer("uncond", latents, sigma, negative)))
+            velocity = self.rule.combine(*self.rig.both(prompt, other))
         else:
-            velocity = prompt()
+            velocity = self.rig.unguided(prompt, other)
         return velocity if self.held is None else self.held(velocity, latents, sigma)
 
     def _answer(self, name: str, latents: Latents, sigma: Tensor, condition: Condition) -> Answer:
@@ -223,9 +225,9 @@ class _Guided:
 
 
 def _begin(scheduler: Any, strength: float) -> int:
-    """The first timestep of a start from a picture: the share `strength` of all steps is taken, at least one."""
-    steps = len(scheduler.timesteps)
-    return min(steps - 1, round((1 - strength) * steps))
+    """The first timestep whose noise level is not above `strength`; at least one step is taken."""
+    levels = scheduler.timesteps / 1000
+    return min(len(levels) - 1, int((levels > strength).sum()))
 
 
 @contextmanager

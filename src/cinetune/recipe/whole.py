@@ -17,7 +17,7 @@ from cinetune.recipe.evaluate import Evaluate
 from cinetune.recipe.footage import Footage
 from cinetune.recipe.generate import Generate
 from cinetune.recipe.lora import Lora
-from cinetune.recipe.section import Section
+from cinetune.recipe.section import Section, one_line, read_toml
 from cinetune.recipe.system import System
 from cinetune.recipe.train import Train
 from cinetune.recipe.validation import Validation
@@ -82,7 +82,7 @@ def load_recipe(source: str | Path, overrides: Mapping[str, str] | None = None) 
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(_one_line(str(source), error)) from None
+        raise RecipeError(one_line(str(source), error, Recipe)) from None
 
 
 def with_system(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
@@ -100,25 +100,17 @@ def with_system(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(_one_line("--set", error)) from None
+        raise RecipeError(one_line("--set", error, Recipe)) from None
 
 
 def _read(source: str | Path) -> dict[str, Any]:
     if str(source) in presets():
         text = (resources.files("cinetune") / "recipes" / f"{source}.toml").read_text(encoding="utf-8")
-    else:
-        path = Path(source)
-        if not path.is_file():
-            close = difflib.get_close_matches(str(source), presets()) or presets()
-            raise RecipeError(f"{source}: no such recipe file or preset; presets: {', '.join(close)}")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise RecipeError(f"{source}: cannot read this as a text file; a recipe is TOML") from None
-    try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source}: not TOML: {error}") from None
+    if not Path(source).is_file():
+        close = difflib.get_close_matches(str(source), presets()) or presets()
+        raise RecipeError(f"{source}: no such recipe file or preset; presets: {', '.join(close)}")
+    return read_toml(Path(source), "a recipe")
 
 
 def _value(text: str) -> Any:
@@ -128,35 +120,3 @@ def _value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return tree["v"] if set(tree) == {"v"} else text
-
-
-def _one_line(source: str, error: ValidationError) -> str:
-    first, *rest = error.errors()
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        what = f"unknown key {where!r}; did you mean {_nearest(first['loc'])}?"
-    elif first["type"] == "missing":
-        what = f"{where!r} is missing; add it"
-    else:
-        what = f"{where or 'recipe'} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
-        if first["type"] == "value_error":
-            what = (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
-    more = f" (and {len(rest)} more)" if rest else ""
-    return f"{source}: {what}{more}"
-
-
-def _nearest(loc: tuple[int | str, ...]) -> str:
-    """The known key most like the unknown one, in the same section first, then anywhere."""
-    everywhere = [
-        f"{section}.{name}"
-        for section, field in Recipe.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        for name in field.annotation.model_fields
-    ] + list(Recipe.model_fields)
-    wanted = ".".join(str(part) for part in loc)
-    section, _, leaf = wanted.rpartition(".")
-    here = [k for k in everywhere if k.rpartition(".")[0] == section]
-    elsewhere = [k for k in everywhere if k.rpartition(".")[2] == leaf]
-    close = difflib.get_close_matches(wanted, here, n=1, cutoff=0.75) or elsewhere
-    close = close or difflib.get_close_matches(wanted, everywhere, n=1) or [", ".join(here[:12])]
-    return " or ".join(close)
