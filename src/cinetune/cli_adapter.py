@@ -91,7 +91,9 @@ def card(
 ) -> None:
     """Write a folder for the hub: a model card with recipe, data and scores, and the adapter for other tools."""
     from cinetune.adapters import card as cards
+    from cinetune.adapters.style import find_style
+    from cinetune.generate.training import measured, views
 
-    cards.write_card(source, out, base=base, licence=licence)
+    cards.write_card(source, out, base=base, licence=licence, style=measured(find_style(source), *views(source, None)))
     if push is not None:
         cards.push(out, push)

@@ -73,7 +73,8 @@ def test_a_card_of_a_run(tmp_path: Path) -> None:
     assert "secret" not in text
     files = {str(f.relative_to(tmp_path / "card")) for f in (tmp_path / "card").rglob("*") if f.is_file()}
     pictures = {f"images/shot-1-{arm}.png" for arm in ("base", "tuned")}
-    assert files == {"README.md", "pytorch_lora_weights.safetensors", "comfyui_lora.safetensors", *pictures}
+    weights = {"pytorch_lora_weights.safetensors", "comfyui_lora.safetensors"}
+    assert files == {"README.md", "style.json", *weights, *pictures}
     for name in ("pytorch_lora_weights", "comfyui_lora"):
         assert same(read_adapter(tmp_path / "card" / f"{name}.safetensors"), adapter_for())
     before = path.read_bytes()

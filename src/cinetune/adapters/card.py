@@ -10,6 +10,7 @@ from typing import Any
 from cinetune import console, plugins
 from cinetune.adapters.form import Adapter
 from cinetune.adapters.reading import EXPERT_ENDS, find_all, read_adapter
+from cinetune.adapters.style import STYLE_FILE, Style, find_style, write_style
 from cinetune.adapters.targets import name_of
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RecordError, RunError, WeightsError
@@ -37,13 +38,17 @@ class _Told:
     """File name in generate/keyframes and the prompt it was made from."""
 
 
-def write_card(source: Path, out: Path, *, base: str | None = None, licence: str = "apache-2.0") -> Path:
+def write_card(
+    source: Path, out: Path, *, base: str | None = None, licence: str = "apache-2.0", style: Style | None = None
+) -> Path:
     """Write a folder for the hub: README.md, the adapter for diffusers and for ComfyUI, pictures of a run.
 
     Args:
         source: a run folder with a trained adapter, or an adapter file.
         base: hub id of the base model; None takes it from the run's recipe where that names one.
         licence: of the adapter, as the hub spells it.
+        style: with the grades of the training clips (`generate.training.measured`); None takes what can be known
+            without looking at them: the words.
 
     Raises:
         WeightsError: no adapter, or one that cannot be read.
@@ -53,6 +58,7 @@ def write_card(source: Path, out: Path, *, base: str | None = None, licence: str
         raise RunError(f"{out}: is there already and is no card of cinetune's; choose another folder")
     adapters = {expert: read_adapter(file) for expert, file in find_all(source).items()}
     told = _read_run(source) if (source / "recipe.json").is_file() else None
+    style = style or find_style(source)
     base = base or (_hub_id(told.recipe.model) if told else None)
     for expert, adapter in adapters.items():
         write_adapter(out / _for_expert(DIFFUSERS_FILE, expert), adapter, "diffusers")
@@ -61,12 +67,14 @@ def write_card(source: Path, out: Path, *, base: str | None = None, licence: str
     for name, _ in told.pictures if told else []:
         with write_aside(out / "images" / name) as aside:
             shutil.copyfile(source / "generate" / "keyframes" / name, aside)
+    if style.source:
+        write_style(out / STYLE_FILE, style, base)
     title = _title(source)
     sections = [
-        _front_matter(base, licence, told),
+        _front_matter(base, licence, told, style),
         MARK,
         f"# {title}",
-        *_about(adapters, base),
+        *_about(adapters, base, style),
         *_usage(adapters, base),
     ]
     if told:
@@ -134,11 +142,13 @@ def _results(path: Path) -> list[Result]:
         raise RecordError(f"{path}: not a list of results ({error}); run `cinetune evaluate` again") from None
 
 
-def _front_matter(base: str | None, licence: str, told: _Told | None) -> str:
+def _front_matter(base: str | None, licence: str, told: _Told | None, style: Style) -> str:
     """What the hub reads. Text in double quotes as JSON has it is valid YAML."""
     lines = [f"base_model: {json.dumps(base)}", "base_model_relation: adapter"] if base else []
     lines += ["library_name: diffusers", "pipeline_tag: image-to-video", f"license: {json.dumps(licence)}", "tags:"]
     lines += [f"- {tag}" for tag in TAGS]
+    if style.words:
+        lines.append(f"instance_prompt: {json.dumps(', '.join(style.words), ensure_ascii=False)}")
     shown = [(name, prompt) for name, prompt in told.pictures if name.endswith("-tuned.png")] if told else []
     if shown:
         lines.append("widget:")
@@ -147,12 +157,14 @@ def _front_matter(base: str | None, licence: str, told: _Told | None) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _about(adapters: dict[str, Adapter], base: str | None) -> Iterator[str]:
+def _about(adapters: dict[str, Adapter], base: str | None, style: Style) -> Iterator[str]:
     layers = [layer for adapter in adapters.values() for layer in adapter.layers.values()]
     ranks, alphas = sorted({layer.rank for layer in layers}), sorted({layer.alpha for layer in layers})
     unnamed = "Wan2.1 image-to-video" if "" in adapters else "a Wan2.2 of two experts"
     model = f"[{base}](https://huggingface.co/{base})" if base else unnamed
     yield f"A low-rank adapter (LoRA) for {model}."
+    if style.words:
+        yield f"Style words, which the captions it was trained on share: {', '.join(f'`{w}`' for w in style.words)}."
     rows = [
         ("targets", f"{name_of(n for adapter in adapters.values() for n in adapter.layers)}, {len(layers)} layers"),
         ("rank", _span(ranks)),
