@@ -33,7 +33,7 @@ from cinetune.footage.video_io import write_video
 from cinetune.models.nano import MODEL
 from cinetune.recipe import Recipe, load_recipe
 from cinetune.records import Clip, write_records
-from cinetune.train.compiling import what_is_missing
+from cinetune.speed.compiling import what_is_missing
 from cinetune.train.loop import train
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from cinetune.models._wan import WanModel
-from cinetune.train.compiling import compile_blocks
-from cinetune.train.quantised import quantise
+from cinetune.speed.compiling import compile_blocks
+from cinetune.speed.quantised import quantise
 from cinetune.train.recompute import checkpoint_blocks
 from tiny_step import CPU, adapted, relative, step
 

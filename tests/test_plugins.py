@@ -14,7 +14,7 @@ SRC = Path(__file__).parents[1] / "src" / "cinetune"
 
 @pytest.mark.parametrize("kind", plugins.KINDS)
 def test_the_folder_is_the_registry(kind: str) -> None:
-    files = {f.stem for f in (SRC / kind).glob("*.py") if not f.stem.startswith("_")}
+    files = {f.stem for f in (SRC / kind.replace(".", "/")).glob("*.py") if not f.stem.startswith("_")}
     assert set(plugins.names(kind)) == files
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cinetune import __version__, cli_adapter, cli_doctor, cli_evaluate, console
+from cinetune import __version__, cli_adapter, cli_doctor, cli_evaluate, cli_generate, console
 from cinetune.errors import CinetuneError, RecipeError
 from cinetune.recipe import Recipe, load_recipe, presets
 
@@ -24,6 +24,7 @@ app.add_typer(nano, name="nano")
 app.add_typer(cli_adapter.app, name="adapter")
 app.command("doctor")(cli_doctor.doctor)
 app.command("evaluate")(cli_evaluate.evaluate)
+app.command("generate")(cli_generate.generate)
 
 Films = Annotated[list[Path], typer.Argument(help="Film files, folders of them, or patterns.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, as made by run or prepare.")]
@@ -104,19 +105,6 @@ def train(run_folder: RunFolder, changes: SystemChanges = None, device: Device =
     recipe, model = stages.reopen(run_folder, _changes(changes))
     with locked(run_folder):
         stages.train_stage(run_folder, recipe, model, pick_device(device))
-
-
-@app.command()
-def generate(run_folder: RunFolder, device: Device = "auto") -> None:
-    """Stage 2: continue held-out first frames with base and tuned model, and make a few showcase shots."""
-    from cinetune import run as stages
-    from cinetune.devices import pick_device
-    from cinetune.generate.stage import generate as make
-    from cinetune.runs import locked
-
-    recipe, model = stages.reopen(run_folder)
-    with locked(run_folder):
-        make(run_folder, recipe, model, device=pick_device(device))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from made import adapter_for
 
 from cinetune.adapters.card import write_card
-from cinetune.adapters.style import Style, find_style, style_words, training_clips
+from cinetune.adapters.style import find_style, style_words, training_clips
 from cinetune.adapters.writing import write_adapter
 from cinetune.errors import RecordError, RunError
 from cinetune.footage.procedural import DOMAINS, render_clip

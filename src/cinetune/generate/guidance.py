@@ -14,6 +14,8 @@ Answer = Callable[[], Tensor]
 """Does one forward pass."""
 Both = Callable[[Answer, Answer], tuple[Tensor, Tensor]]
 """(for the prompt, for the negative prompt) -> their answers."""
+Unguided = Callable[[Answer, Answer], Tensor]
+"""(for the prompt, for the negative prompt) -> the prompt's answer, where the other is not wanted."""
 
 
 @runtime_checkable
@@ -47,3 +49,8 @@ class Plain:
 def in_turn(prompt: Answer, negative: Answer) -> tuple[Tensor, Tensor]:
     """Do one forward pass after the other."""
     return prompt(), negative()
+
+
+def prompt_alone(prompt: Answer, negative: Answer) -> Tensor:
+    """Do the forward pass that is wanted."""
+    return prompt()

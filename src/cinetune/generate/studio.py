@@ -17,7 +17,7 @@ KIND = "generate.levers"
 SPEEDS: dict[str, tuple[str, ...]] = {
     "exact": (),
     "balanced": ("merge", "attention", "compile"),
-    "fast": ("merge", "attention", "compile"),
+    "fast": ("merge", "attention", "compile", "first_block", "adaptive_guidance", "vae_bf16"),
 }
 """Presets of levers. exact: the plain pipeline's own numbers. balanced: rounding apart the same. fast: as fast as may
 be while a viewer would not mind."""

@@ -4,13 +4,15 @@ A lever changes how windows are made, never what is asked for. Each says by its 
 and `cinetune bench generate` measures it against `exact`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
 import torch
 
+from cinetune.errors import RecipeError
 from cinetune.generate.network import Trained
 from cinetune.generate.window import Rig
 
@@ -56,6 +58,26 @@ def _no_obstacle(rig: Rig, value: str) -> str:
     return ""
 
 
+def without_gpu(rig: Rig, value: str) -> str:
+    """Return that a GPU is missing, where it is: the `idle` of levers that only bring something there."""
+    return "" if rig.device.type == "cuda" else "nothing to gain without a GPU"
+
+
+def number(name: str, value: str, low: float, high: float) -> float:
+    """Return the number that a value gives.
+
+    Raises:
+        RecipeError: it gives none, or one that is not in low..high.
+    """
+    try:
+        given = float(value)
+    except ValueError:
+        given = math.nan
+    if not low <= given <= high:
+        raise RecipeError(f"--lever {name}={value}: give a number from {low:g} to {high:g}")
+    return given
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lever:
     """One way of being faster or smaller."""
@@ -69,13 +91,20 @@ class Lever:
     source: str
     """Paper, or repository and path."""
     value: str = ""
-    """What it is set to where the user says nothing; "" where there is nothing to set."""
+    """What it is set to where the user says nothing; "" where there is nothing to set, or where the user must say."""
     means: str = ""
-    """What a value is: unit and range."""
+    """What a value is: unit and range; "" where there is nothing to set."""
     open: Callable[[Opening, str], None] = _nothing_opened
     """Before loading. Raises RecipeError for a value out of range."""
     obstacle: Callable[[Rig, str], str] = _no_obstacle
     """Why it cannot be used here ("no C++ compiler is on the path"), or "". A preset then does without it and says so;
     asked for by name it is an error."""
+    idle: Callable[[Rig, str], str] = _no_obstacle
+    """Why it would bring nothing here, or "". A preset then does without it and says so; asked for by name it is
+    applied all the same."""
+    clashes: Mapping[str, str] = field(default_factory=dict)
+    """Levers that it does not go together with, and why. Said by one of the two."""
     apply: Callable[[Rig, str], str] = _nothing_applied
     """Change the rig; return what is worth saying of what was chosen, or ""."""
+    told: Callable[[str], str] = str
+    """What of a value makes other numbers: a file's content in the place of its path."""
