@@ -103,18 +103,20 @@ def make_film(
     Raises:
         CinetuneError: bad input, before any work; or a full disk, and what is finished is kept.
     """
-    for name in wishes.formats:
-        film_kind(name) if name in FILMS else frame_kind(name)
-    trained = [Trained.parse(text) for text in adapters]
-    found: VideoModel = find_model(model or _model_of(trained))
-    pulls = choose(wishes.speed, wishes.levers)
-    precision = wishes.precision if wishes.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
-    if precision not in PRECISIONS:
-        raise RecipeError(f"--precision {precision}: choose auto, fp32 or bf16")
-    evaluate = _networks(wishes.weights, trained, found)
-    plan = plan_film(board, found, trained, pulls, precision)
     with together(device) as process:
-        team = Team(process, _degrees(plan, found, wishes, process, precision))
+        for name in wishes.formats:
+            film_kind(name) if name in FILMS else frame_kind(name)
+        trained = [Trained.parse(text) for text in adapters]
+        found: VideoModel = find_model(model or _model_of(trained))
+        pulls = choose(wishes.speed, wishes.levers)
+        precision = wishes.precision if wishes.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
+        if precision not in PRECISIONS:
+            raise RecipeError(f"--precision {precision}: choose auto, fp32 or bf16")
+        evaluate = _networks(wishes.weights, trained, found)
+        plan = plan_film(board, found, trained, pulls, precision)
+        main = process.rank == 0
+        degrees = process.from_main(_degrees(plan, found, wishes, process, precision) if main else Degrees())
+        team = Team(process, degrees)
         with locked(out):
             film = _Film(plan, out, found, pulls, PRECISIONS[precision], wishes, evaluate, team)
             film.open()
@@ -201,20 +203,19 @@ class _Film:
 
     def make(self) -> bool:
         """Make what is not there yet; return False where a person is to choose keyframes first."""
-        missing = [one for one in self.candidates.wanted if not self.candidates.path(*one).is_file()]
-        self.team.wait()  # all have counted before any of them adds to it
+        every, from_main = self.candidates.wanted, self.team.process.from_main
+        missing = [every[n] for n in from_main([n for n, one in enumerate(every) if not self.candidates.there(*one)])]
         studio: Studio | None = None
         if missing:
             studio = self._open_studio()
             self._make_candidates(studio, missing)
         self.team.wait()
-        chosen = self.team.gather(self._choose() if self.team.main else None)[0]
+        chosen = from_main(self._choose() if self.team.main else None)
         if chosen is None:
             return False
         self.keys = self._keys(chosen)
         rows = self.plan.chains
-        done = {one.called for one in self.plan.shots if self.store.done(one, self.keys[one.called])}
-        self.team.wait()
+        done = from_main({one.called for one in self.plan.shots if self.store.done(one, self.keys[one.called])})
         left = sum(len(one.spans) for one in self.plan.shots if one.called not in done)
         if left:
             self._make_shots(studio or self._open_studio(), rows, done, left, chosen)

@@ -52,6 +52,10 @@ class Candidates:
         """Return the file of a candidate."""
         return self.folder / f"{planned.called}-{number}-{planned.key}.png"
 
+    def there(self, planned: Planned, number: int) -> bool:
+        """Return whether a candidate is made."""
+        return self.path(planned, number).is_file()
+
     def forget_others(self) -> None:
         """Remove candidates that belong to no shot as it is now."""
         kept = {self.path(*one) for one in self.wanted}
@@ -78,7 +82,8 @@ def make_candidate(studio: Studio, candidates: Candidates, planned: Planned, num
         planned.prompt, (shot.seed + SEED_STEP * number) % 2**31, KEYFRAME_WINDOW, first,
         strength=1.0 if shot.strength is None else shot.strength,
     )  # fmt: skip
-    return studio(window)[-1]
+    made: Picture = studio(window)[-1]
+    return made
 
 
 def write_picture(path: Path, picture: Picture) -> None:

@@ -18,7 +18,8 @@ from cinetune.errors import RecipeError
 from cinetune.generate.expansion import Span, plan_windows
 from cinetune.generate.network import Trained
 from cinetune.generate.prompts import prompt_of
-from cinetune.generate.storyboard import Board, ResolvedBoard, ResolvedShot
+from cinetune.generate.shot import ResolvedShot
+from cinetune.generate.storyboard import Board, ResolvedBoard
 from cinetune.generate.studio import Pull
 from cinetune.generate.window import Sampling
 from cinetune.models._condition import TEMPORAL

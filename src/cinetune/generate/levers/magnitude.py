@@ -15,8 +15,8 @@ from diffusers.hooks.hooks import CacheContext
 from torch import Tensor, nn
 
 from cinetune.errors import RecipeError
-from cinetune.generate.guidance import Answer
 from cinetune.files import sha256
+from cinetune.generate.guidance import Answer
 from cinetune.generate.levers._contract import Lever, Opening, Order, number
 from cinetune.generate.levers._ratios import FILE, Ratios, published, read_ratios
 from cinetune.generate.levers._reuse import reuse
@@ -126,7 +126,7 @@ def _open(opening: Opening, value: str) -> None:
 
 def _told(value: str) -> str:
     threshold, _, file = value.partition(":")
-    return f"{threshold}:{sha256(Path(file))}" if file else value
+    return f"{threshold}:{sha256(Path(file))}" if Path(file).is_file() else value
 
 
 def _obstacle(rig: Rig, value: str) -> str:
