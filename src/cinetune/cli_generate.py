@@ -58,8 +58,9 @@ def generate(
                 raise RecipeError(f"{name}: {what} is a run folder, which has its own; give a storyboard or a picture")
         _run(what, device)
         return
-    from cinetune.generate.film import Wishes, make_film
+    from cinetune.generate.film import make_film
     from cinetune.generate.storyboard import load_board, short_form
+    from cinetune.generate.wishes import Wishes
 
     if what.suffix.lower() == SUFFIX:
         if prompt:
@@ -76,7 +77,9 @@ def generate(
         asks=sys.stdin.isatty(),
     )  # fmt: skip
     folder = out or Path("films") / what.stem
-    make_film(board, folder, model, adapter or [], wishes, device=pick_device(device))
+    make_film(
+        board, folder, model, adapter or [], wishes, device=pick_device(device), command=["cinetune", *sys.argv[1:]]
+    )
 
 
 def _run(folder: Path, device: str) -> None:

@@ -16,9 +16,11 @@ from cinetune.errors import CinetuneError, RecipeError, RunError, WeightsError
 from cinetune.files import sha256
 from cinetune.footage.deep_video import load_deep
 from cinetune.generate import film as module
-from cinetune.generate.film import Wishes, make_film
+from cinetune.generate.film import make_film
 from cinetune.generate.storyboard import load_board
+from cinetune.generate.wishes import Wishes
 from cinetune.models._wan import WanModel
+from tiny_kinds import build
 
 CPU = torch.device("cpu")
 HEAD = """
@@ -191,6 +193,38 @@ def test_bad_input_is_one_line_before_any_work(
     with pytest.raises(error, match=says):
         make(write(text), tmp_path / "film", tiny, **wishes)
     assert not (tmp_path / "film").exists()
+
+
+def test_a_text_to_video_model_begins_from_the_prompt(
+    write: Callable[..., Path], tiny: WanModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = build(tiny, tmp_path / "model", "t2v")
+    text = HEAD + SHOTS.replace('still = "one.png"\n', "").replace("A red car", "A red car " * 400)
+    made = make(write(text), tmp_path / "film", model)
+    assert sum(name.startswith("shots") and name.endswith(".mkv") for name in made) == 3
+    said = capsys.readouterr().err
+    assert 'shot 1 ("one")' in said
+    assert "the network reads 512; these words at the end are cut off" in said
+
+
+def test_a_full_disk_keeps_the_shots_that_are_finished(
+    write: Callable[..., Path], tiny: WanModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real = tmp_path / "film", module.write_film
+
+    def full(*args: Any, **kwargs: Any) -> int:
+        raise RunError("film.mp4: the disk is full; free some space and run this again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_film", full)
+        with pytest.raises(RunError, match="the disk is full"):
+            make(write(), out, tiny)
+    assert len(list((out / "shots").glob("*.json"))) == 3
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "open_studio", full)
+        make(write(), out, tiny)
+    assert (out / "film.mp4").is_file()
+    assert module.write_film is real
 
 
 def test_a_folder_of_somebody_else_is_left_alone(write: Callable[..., Path], tiny: WanModel, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Six shots, two of them ten seconds long, by nano from one command: killed, repeated and shared, always the same film."""
+"""Six shots, two of them ten seconds long, by nano from one command: repeated, killed, shared, always the same film."""
 
 import json
 import os

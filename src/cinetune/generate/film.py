@@ -15,14 +15,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from cinetune import console
-from cinetune.adapters.style import find_style, run_of
 from cinetune.devices import describe
-from cinetune.errors import RecipeError, RunError
+from cinetune.errors import RunError
 from cinetune.files import sweep, write_text
 from cinetune.footage.deep_video import count_deep, read_deep
 from cinetune.footage.film_video import KINDS as FILMS
@@ -40,9 +38,7 @@ from cinetune.generate.keyframes import (
 from cinetune.generate.network import Trained
 from cinetune.generate.parallel.assign import assign
 from cinetune.generate.parallel.degrees import Degrees
-from cinetune.generate.parallel.planner import Work, check
-from cinetune.generate.parallel.planner import plan as plan_degrees
-from cinetune.generate.parallel.team import Process, Team, together
+from cinetune.generate.parallel.team import Team, together
 from cinetune.generate.plan import FilmPlan, Planned, digest, plan_film
 from cinetune.generate.ranking import CLIP, SUBJECT, load_eyes
 from cinetune.generate.shots import Store, make_shot_file
@@ -51,40 +47,16 @@ from cinetune.generate.studio import Pull, choose, open_studio
 from cinetune.generate.training import measured as measured_style
 from cinetune.generate.training import views
 from cinetune.generate.window import Picture, Studio
+from cinetune.generate.wishes import PRECISIONS, Wishes, degrees_of, model_of, networks_of, precision_of
 from cinetune.metrics.backbones._contract import Eye
 from cinetune.models._contract import VideoModel
-from cinetune.models._headers import read_json
 from cinetune.models._resolve import find_model
-from cinetune.ops.flops import CLIP_TOKENS, Shape, read_sizes
 from cinetune.recipe import Evaluate
-from cinetune.runs import describe_environment, load_run, locked
+from cinetune.runs import describe_environment, locked
 
 LOCK = ".lock"
 MARK = "board.json"
 """What tells a film's folder from others."""
-PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How the work is done."""
-
-    speed: str = "exact"
-    """A preset of levers (`studio.SPEEDS`)."""
-    levers: tuple[str, ...] = ()
-    candidates: int = 4
-    """For each keyframe that is made."""
-    choose: str = ""
-    """"ask", or SHOT=NUMBER,...; "" takes what choice.toml says, else the best by the scores."""
-    formats: tuple[str, ...] = ("h264",)
-    parallel: str = "auto"
-    precision: str = "auto"
-    """auto: bf16 on a GPU, fp32 elsewhere; the miniature is trained in fp32."""
-    weights: str = "auto"
-    """nano or published: of the networks that keyframes are ranked and shots compared through. auto: as the run of the
-    first adapter; without one nano's own for nano, else the published ones."""
-    asks: bool = False
-    """Somebody sits at a terminal."""
 
 
 def make_film(
@@ -107,69 +79,19 @@ def make_film(
         for name in wishes.formats:
             film_kind(name) if name in FILMS else frame_kind(name)
         trained = [Trained.parse(text) for text in adapters]
-        found: VideoModel = find_model(model or _model_of(trained))
+        found: VideoModel = find_model(model or model_of(trained))
         pulls = choose(wishes.speed, wishes.levers)
-        precision = wishes.precision if wishes.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
-        if precision not in PRECISIONS:
-            raise RecipeError(f"--precision {precision}: choose auto, fp32 or bf16")
-        evaluate = _networks(wishes.weights, trained, found)
+        precision, evaluate = precision_of(wishes.precision, device), networks_of(wishes.weights, trained, found)
         plan = plan_film(board, found, trained, pulls, precision)
         main = process.rank == 0
-        degrees = process.from_main(_degrees(plan, found, wishes, process, precision) if main else Degrees())
-        team = Team(process, degrees)
+        degrees = degrees_of(wishes.parallel, plan, found, process, precision) if main else Degrees()
+        team = Team(process, process.from_main(degrees))
         with locked(out):
             film = _Film(plan, out, found, pulls, PRECISIONS[precision], wishes, evaluate, team)
             film.open()
             if film.make():
                 film.finish(command or [])
     return out
-
-
-def _model_of(trained: Sequence[Trained]) -> str:
-    for one in trained:
-        run = run_of(one.source)
-        name = load_run(run).model if run is not None else find_style(one.source).base
-        if name:
-            return name
-    why = "the adapter does not say what it was trained on" if trained else "there is no adapter to say it"
-    raise RecipeError(f"--model: give nano, wan, a diffusers folder or a hub id; {why}")
-
-
-def _networks(weights: str, trained: Sequence[Trained], model: VideoModel) -> Evaluate:
-    runs = [run for run in (run_of(one.source) for one in trained) if run is not None]
-    if weights == "auto" and runs:
-        return load_run(runs[0]).evaluate
-    if weights == "auto":
-        weights = "nano" if model.name == "nano" else "published"
-    if weights not in ("nano", "published"):
-        raise RecipeError(f"--weights {weights}: choose auto, nano or published")
-    return Evaluate.model_validate({"weights": weights})
-
-
-def _degrees(plan: FilmPlan, model: VideoModel, wishes: Wishes, process: Process, precision: str) -> Degrees:
-    """How the processes share the work: as asked, or the fastest way that fits, which is said."""
-    any_model: Any = model
-    facts, (_, height, width) = any_model.facts, plan.size
-    shapes = tuple(
-        Shape(frames, height, width, spatial=facts.spatial, image_tokens=CLIP_TOKENS if facts.image_tokens else 0,
-              time_per_token=facts.kind == "ti2v")
-        for frames in sorted(plan.lengths)
-    )  # fmt: skip
-    memory = torch.cuda.mem_get_info(process.device)[0] if process.device.type == "cuda" else None
-    sizes = read_sizes(read_json(any_model.folder / "transformer" / "config.json"), "the network")
-    chains = tuple(float(sum(span.frames for one in row for span in one.spans)) for row in plan.chains)
-    work = Work(
-        sizes, shapes, chains, plan.sampling.guidance > 1, "fp32" if precision == "fp32" else "bf16",
-        experts=1 if facts.boundary is None else 2, memory=memory,
-    )  # fmt: skip
-    if wishes.parallel != "auto":
-        degrees = Degrees.parse(wishes.parallel, process.world)
-        check(degrees, work)
-        return degrees
-    chosen = plan_degrees(process.world, work)
-    if process.world > 1 and process.rank == 0:
-        console.note(f"generate: {chosen.told} (--parallel {chosen.degrees})")
-    return chosen.degrees
 
 
 @dataclass

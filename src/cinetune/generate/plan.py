@@ -17,7 +17,7 @@ from cinetune.adapters.style import Style, find_style, run_of
 from cinetune.errors import RecipeError
 from cinetune.generate.expansion import Span, plan_windows
 from cinetune.generate.network import Trained
-from cinetune.generate.prompts import prompt_of
+from cinetune.generate.prompts import cut_prompts, prompt_of
 from cinetune.generate.shot import ResolvedShot
 from cinetune.generate.storyboard import Board, ResolvedBoard
 from cinetune.generate.studio import Pull
@@ -115,6 +115,8 @@ def plan_film(
     if resolved.style == "auto" and trained:
         said = f'words of its style: "{", ".join(words)}"' if words else "it says no words of its style"
         console.note(f"generate: {trained[0].source}: {said}")
+    for line in cut_prompts(resolved, words, model.load_tokenizer()):
+        console.note(f"generate: {line}")
     base = _base_key(model, trained, pulls, precision)
     told = resolved.sampling
     ids, before = resolved.ids, ""

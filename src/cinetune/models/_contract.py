@@ -5,8 +5,9 @@ and the network's answer is the velocity, noise - data. Axes: b batch, c channel
 (lf, lh, lw: of the latents), n and m tokens, d and e width of a token.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -129,6 +130,14 @@ class VideoModel(Protocol):
 
         Raises:
             WeightsError: weights missing or damaged.
+        """
+        ...
+
+    def load_tokenizer(self) -> Callable[..., Any]:
+        """Load the tokenizer of captions (a fast one of transformers').
+
+        Raises:
+            WeightsError: missing or damaged.
         """
         ...
 

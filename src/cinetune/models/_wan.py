@@ -87,12 +87,20 @@ class WanModel:
         return WanEncoders(
             vae=self._load(AutoencoderKLWan, "vae", device, torch.float32),
             text_encoder=self._load(UMT5EncoderModel, "text_encoder", device, torch.float32),
-            tokenizer=self._read(AutoTokenizer, "tokenizer"),
+            tokenizer=self.load_tokenizer(),
             image_encoder=self._load(CLIPVisionModel, "image_encoder", device, torch.float32) if seeing else None,
             image_processor=self._read(CLIPImageProcessorPil, "image_processor") if seeing else None,
             device=device,
             kind=self.facts.kind,
         )
+
+    def load_tokenizer(self) -> Any:
+        """Load the tokenizer of captions.
+
+        Raises:
+            WeightsError: missing or damaged.
+        """
+        return self._read(AutoTokenizer, "tokenizer")
 
     def load_decoder(self, device: torch.device) -> WanDecoder:
         """Load the VAE in fp32, frozen, into host memory.
