@@ -109,7 +109,7 @@ def chained(anchor: float | None, overlap: int, told: list[drift.HandOver]) -> F
         return cast(np.concatenate([given, np.repeat(given[-1:], window.frames - len(given), axis=0)]))
 
     pieces = make_shot(make, plan_windows(65, 17, overlap), muted(DAY[:1]), "", 0, load=lambda _: None,
-                       save=lambda number, frames: None, anchor=anchor, told=told.append)  # fmt: skip
+                       save=lambda number, frames: frames, anchor=anchor, told=told.append)  # fmt: skip
     return np.concatenate(list(pieces))
 
 

@@ -35,8 +35,9 @@ class Fake:
 
 
 class Shelf(dict[int, Frames]):
-    def save(self, number: int, frames: Frames) -> None:
+    def save(self, number: int, frames: Frames) -> Frames:
         self[number] = frames.copy()
+        return self[number]
 
 
 def shot(make: Fake | Studio, spans: list[Span], begin: Frames | None = KEY, *, shelf: Shelf | None = None,
@@ -126,7 +127,7 @@ def test_a_shot_that_goes_on_from_another() -> None:
 
 def test_frames_are_shown_before_the_next_window_is_made() -> None:
     make = Fake()
-    pieces = make_shot(make, plan_windows(41, 17, 5), KEY, "", 0, load=lambda _: None, save=lambda n, frames: None)
+    pieces = make_shot(make, plan_windows(41, 17, 5), KEY, "", 0, load=lambda _: None, save=lambda n, frames: frames)
     shown = [(len(piece), len(make.asked)) for piece in pieces]
     assert shown == [(12, 1), (12, 2), (17, 3)]
 
@@ -134,7 +135,7 @@ def test_frames_are_shown_before_the_next_window_is_made() -> None:
 def test_refused() -> None:
     spans = plan_windows(40, 17, 5)
     with pytest.raises(RecipeError, match="40 frames ends on no picture; give 37 or 41"):
-        make_shot(Fake(), spans, KEY, "", 0, load=lambda _: None, save=lambda n, frames: None, last=KEY[0])
+        make_shot(Fake(), spans, KEY, "", 0, load=lambda _: None, save=lambda n, frames: frames, last=KEY[0])
     with pytest.raises(RecipeError, match="17 given frames leave nothing new"):
         shot(Fake(), spans, np.repeat(KEY, 17, axis=0))
     with pytest.raises(RunError, match="window 2 was saved with"):

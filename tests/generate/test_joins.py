@@ -65,7 +65,7 @@ def test_the_hand_over_covers_all_that_two_windows_make_together() -> None:
 
         key = np.zeros((1, 8, 8, 3), np.uint16)
         found = Steps()
-        for piece in make_shot(make, spans, key, "", 0, load=lambda _: None, save=lambda n, f: None, anchor=None):
+        for piece in make_shot(make, spans, key, "", 0, load=lambda _: None, save=lambda n, f: f, anchor=None):
             found.add(piece)
         seen = Seen("one", 0.0, 16, spans, np.array(found.values))
         assert (seen.values > 0).sum() == (len(spans) - 1) * (1 if overlap == 1 else overlap + 1)

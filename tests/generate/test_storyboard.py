@@ -51,7 +51,7 @@ def example(folder: Path) -> Board:
 def test_the_example(pictures: Path) -> None:
     harbour = example(pictures)
     assert (harbour.title, harbour.height, harbour.width, harbour.fps, harbour.seed) == ("Harbour", 480, 832, 16, 7)
-    assert harbour.sampling == Sampling(steps=30, guidance=4, shift=3, window=81, overlap=1)
+    assert harbour.sampling == Sampling(steps=30, guidance=4, shift=3, window=81, overlap=5, anchor=0.5)
     assert [shot.name for shot in harbour.shots] == ["quay", "boat", "keeper", "lamp"]
     quay, boat, keeper, lamp = harbour.shots
     assert quay.still is not None
@@ -168,7 +168,14 @@ def test_resolved_leaves_nothing_open(pictures: Path) -> None:
     text = f'[sampling]\nsteps = 3\n[[shot]]\n{PLAIN}[[shot]]\nseed = 5\nreference = "quay.png"\n{PLAIN}'
     resolved = board(pictures, text).resolved(NANO)
     assert (resolved.height, resolved.width, resolved.fps) == (64, 96, 16)
-    assert resolved.sampling.model_dump() == {"steps": 3, "guidance": 1, "shift": 3, "window": 17, "overlap": 1}
+    assert resolved.sampling.model_dump() == {
+        "steps": 3,
+        "guidance": 1,
+        "shift": 3,
+        "window": 17,
+        "overlap": 5,
+        "anchor": 0.5,
+    }
     assert [shot.strength for shot in resolved.shots] == [None, RESTYLING]
     first = int(hashlib.sha256(b'[0, "shot-1"]').hexdigest()[:8], 16) % 2**31
     assert [shot.seed for shot in resolved.shots] == [first, 5]

@@ -21,7 +21,8 @@ Make = Callable[[Window], Frames]
 """A `Studio`."""
 Load = Callable[[int], Frames | None]
 """What was saved under a window's number, bit for bit, or None."""
-Save = Callable[[int, Frames], None]
+Save = Callable[[int, Frames], Frames]
+"""Keeps a window under its number, and returns it as `load` will: the same on all processes that made it."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def _shown(
             known = given if given is not None and len(given) > 1 else None
             own = seed_of(seed, number)
             picture = None if number else seen
-            window = make(Window(prompt, own, span.frames, first=first, last=end, seen=picture, known=known))
-            save(number, window)
+            asked = Window(prompt, own, span.frames, first=first, last=end, seen=picture, known=known)
+            window = save(number, make(asked))
         if len(window) != span.frames or (given is not None and window.shape[1:] != given.shape[1:]):
             raise RunError(f"window {number + 1} was saved with {window.shape[:3]} frames, height and width, of which "
                            f"{span.frames} frames are wanted; delete what is saved of this shot")  # fmt: skip

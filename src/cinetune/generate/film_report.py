@@ -10,12 +10,12 @@ from cinetune import console
 from cinetune.footage.deep_video import read_deep
 from cinetune.generate.consistency import consistency, look_at
 from cinetune.generate.contact_sheet import StripRow, film_strip, strip_positions
+from cinetune.generate.drift import Drift
 from cinetune.generate.joins import Seen, find_joins, judge
 from cinetune.generate.plan import FilmPlan, Planned
 from cinetune.generate.ranking import Frame
 from cinetune.generate.shots import Store
 from cinetune.generate.training import views
-from cinetune.metrics._grade import distance, grade
 from cinetune.metrics.backbones._contract import Eye
 from cinetune.ops.video import to_shallow
 from cinetune.records import write_records
@@ -24,27 +24,22 @@ STRIP = 8
 """Frames of a shot on the strip."""
 LOOKED_AT = 4
 """Frames of a shot by which it is compared with others, as many as of a training clip."""
-END_S = 1.0
-"""Length of the beginning and the end of a shot whose colours are compared, s."""
 
 
 def report_film(out: Path, plan: FilmPlan, store: Store, keys: dict[str, str], eye: Eye) -> dict[str, Any]:
-    """Write joins.jsonl, consistency.json and film-strip.png, say what was found, and return it for film.json.
+    """Write joins.jsonl, drift.jsonl, consistency.json and film-strip.png; say what was found, and return it.
 
     Args:
         eye: the network that tells subjects apart.
     """
-    seen, start = [], 0.0
-    rows, looks = [], []
-    drifts: dict[str, float] = {}
-    for one in plan.shots:
-        told = store.told(one, keys[one.called])
+    tolds = [store.told(one, keys[one.called]) for one in plan.shots]
+    write_records(out / "drift.jsonl", [Drift(**told["drift"]) for told in tolds])
+    seen, rows, looks, start = [], [], [], 0.0
+    for one, told in zip(plan.shots, tolds, strict=True):
         spans = [replace(span, start=span.start - one.carried) for span in one.spans]
         seen.append(Seen(one.shot.name, start, store.fps, spans, np.array(told["steps"])))
         start += one.frames / store.fps
-        frames, drift = _look(store.path(one, keys[one.called]), one, store.fps)
-        if len(one.spans) > 1 and drift is not None:
-            drifts[one.shot.name] = drift
+        frames = _look(store.path(one, keys[one.called]), one)
         joins = [(span.start + span.overlap) / one.frames for span in spans[1:]]
         rows.append(StripRow(one.shot.name, f"{one.frames / store.fps:.1f} s", frames, joins))
         few = np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).round().astype(int)
@@ -58,24 +53,16 @@ def report_film(out: Path, plan: FilmPlan, store: Store, keys: dict[str, str], e
     alike.write(out / "consistency.json")
     if joins_found:
         console.note(f"generate: {verdict}")
-    for name, drift in drifts.items():
-        console.note(f"generate: {name}: the grade of the last second is {drift:.1f} CIELAB units from the first one's")
+    for told in tolds:
+        if told["drift"]["last"] is not None:
+            drift = f"{told['drift']['last']:.1f} CIELAB units"
+            console.note(f"generate: {told['name']}: the grade of its last second is {drift} from that of its first")
     for sentence in alike.sentences() if len(looks) > 1 else []:
         console.note(f"generate: {sentence}")
-    return {"joins": asdict(verdict), "drift": drifts}
+    return {"joins": asdict(verdict), "drift": {told["name"]: told["drift"]["last"] for told in tolds}}
 
 
-def _look(path: Path, one: Planned, fps: float) -> tuple[list[Frame], float | None]:
-    """Return the frames of a shot's strip, and the distance of its last second's grade from its first's."""
+def _look(path: Path, one: Planned) -> list[Frame]:
+    """Return the frames of a shot's strip."""
     wanted = set(strip_positions(one.frames, STRIP))
-    length = min(round(END_S * fps), one.frames // 2)
-    frames, begin, end = [], [], []
-    for n, frame in enumerate(read_deep(path)):
-        shallow = to_shallow(frame)
-        if n in wanted:
-            frames.append(shallow)
-        if n < length:
-            begin.append(shallow)
-        if n >= one.frames - length:
-            end.append(shallow)
-    return frames, distance(grade(np.stack(end)), grade(np.stack(begin))) if length else None
+    return [to_shallow(frame) for n, frame in enumerate(read_deep(path)) if n in wanted]

@@ -150,7 +150,7 @@ def find_joins(film: Sequence[Seen]) -> list[Join]:
 
 
 def judge(joins: Sequence[Join]) -> Verdict:
-    """Return whether the joins of a film jump more often than the film does elsewhere.
+    """Return whether the joins of one film jump more often than the film does elsewhere.
 
     The share of steps above the n-th largest of m others, all being alike and independent (neighbours are not quite),
     follows a beta distribution, and their number a beta-binomial one. Source: order statistics of uniform variables.

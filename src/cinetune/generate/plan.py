@@ -130,7 +130,7 @@ def plan_film(
         prompt = prompt_of(shot, words)
         frames = resolved.frames_of(shot, resolved.fps)
         carried = _carried(told.overlap, shots[-1].frames) if shot.after else 0
-        spans = tuple(plan_windows(frames + carried, told.window, max(1, told.overlap)))
+        spans = tuple(plan_windows(frames + carried, told.window, told.overlap))
         if shot.last and spans[-1].cut:
             raise RecipeError(
                 f'shot {number} ("{shot.name}"): {frames} frames do not end on `last`, since windows have 4n + 1; '
@@ -146,7 +146,7 @@ def plan_film(
 
 def _carried(overlap: int, before: int) -> int:
     """Frames that are handed on from a shot of `before` frames: 4m + 1, as windows of one shot share them."""
-    return (min(max(1, overlap), before) - 1) // TEMPORAL * TEMPORAL + 1
+    return (min(overlap, before) - 1) // TEMPORAL * TEMPORAL + 1
 
 
 def usual_of(model: VideoModel, trained: Sequence[Trained]) -> Usual:

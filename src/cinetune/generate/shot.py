@@ -15,8 +15,8 @@ RESTYLING = 0.6
 """Strength where a board says none: more than half way to noise, so that texture, light and grade are the model's,
 while enough of the picture is left to hold its layout. Where to start, not a measured best. The trade is that of
 Meng et al. 2021, arXiv 2108.01073 (SDEdit)."""
-OVERLAP = 1
-"""Frames that two windows share where a board says nothing: the last of one is the first of the next."""
+OVERLAP = 5
+"""Frames that two windows share where a board says nothing: with them motion is handed on, and not a picture alone."""
 NO_NAME = r"""[\x00-\x1f/\\:*?"<>|]"""
 """What some file system does not take in a name."""
 ROLES = {"still": "keyframe", "reference": "reference", "last": "last frame"}
@@ -52,10 +52,6 @@ def _4n_plus_1(frames: int) -> int:
     return frames
 
 
-def _overlap(frames: int) -> int:
-    return frames and _4n_plus_1(frames)
-
-
 def _side(pixels: int) -> int:
     below = pixels // 16 * 16
     if pixels != below:
@@ -72,7 +68,8 @@ Steps = Annotated[int, Field(ge=1, le=1000)]
 Guidance = Annotated[float, Field(ge=1)]
 Shift = Annotated[float, Field(gt=0)]
 Window = Annotated[int, Field(ge=5, le=1001), AfterValidator(_4n_plus_1)]
-Overlap = Annotated[int, Field(ge=0), AfterValidator(_overlap)]
+Overlap = Annotated[int, Field(ge=1), AfterValidator(_4n_plus_1)]
+Anchor = Annotated[float, Field(ge=0, le=1)] | Literal["off"]
 
 
 class Sampling(Section):
@@ -87,7 +84,11 @@ class Sampling(Section):
     window: Window | None = None
     """Frames of one sampling, 4n + 1."""
     overlap: Overlap | None = None
-    """Frames that a window shares with the one before: 0, 1, or 4n + 1 below `window`; None is OVERLAP."""
+    """Frames that a window shares with the one before: 1, or 4n + 1 below `window`; None is OVERLAP, or 1 where a window
+    is no longer than that."""
+    anchor: Anchor | None = None
+    """How much of the way back to the colours of the first frame is gone in each window, 0..1; "off" leaves all colours
+    as they come; None is `drift.ANCHOR`."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Sampling":
@@ -146,6 +147,7 @@ class ResolvedSampling(Sampling):
     shift: Shift
     window: Window
     overlap: Overlap
+    anchor: Anchor
 
 
 class ResolvedShot(Shot):

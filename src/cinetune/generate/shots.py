@@ -11,7 +11,7 @@ from cinetune import console
 from cinetune.errors import FootageError
 from cinetune.files import write_text
 from cinetune.footage.deep_video import count_deep, load_deep, write_deep
-from cinetune.generate.drift import HandOver
+from cinetune.generate.drift import Grades, HandOver
 from cinetune.generate.expansion import make_shot
 from cinetune.generate.joins import Steps
 from cinetune.generate.keyframes import fitted
@@ -77,28 +77,31 @@ def make_shot_file(
         begin = load_deep(store.path(earlier, its_key), earlier.frames - planned.carried)
     last = fitted(shot.last.path, board.height, board.width) if shot.last else None
     handovers: list[HandOver] = []
-    steps = Steps()
+    anchor = None if board.sampling.anchor == "off" else board.sampling.anchor
+    steps, grades = Steps(), Grades()
 
     def load(number: int) -> Frames | None:
         path = folder / f"{number}.mkv"
         return load_deep(path) if team.from_lead(_count(path) is not None) else None
 
-    def save(number: int, frames: Frames) -> None:
+    def save(number: int, frames: Frames) -> Frames:
         path = folder / f"{number}.mkv"
         if team.leads:
             write_deep(path, frames, store.fps)
         team.from_lead(True)
         advance()
+        return load_deep(path)
 
     def shown() -> Iterator[Picture]:
         left = planned.carried
         for piece in make_shot(
-            studio, planned.spans, begin, planned.prompt, shot.seed, load=load, save=save, last=last,
+            studio, planned.spans, begin, planned.prompt, shot.seed, load=load, save=save, last=last, anchor=anchor,
             told=handovers.append,
         ):  # fmt: skip
             new = piece[left:]
             left -= len(piece) - len(new)
             steps.add(new)
+            grades.add(new)
             yield from new
 
     if not team.leads:
@@ -108,7 +111,8 @@ def make_shot_file(
         write_deep(store.path(planned, key), shown(), store.fps)
         told = {
             "name": shot.name, "key": key, "prompt": planned.prompt, "seed": shot.seed, "frames": planned.frames,
-            "steps": steps.values, "handovers": [asdict(one) for one in handovers],
+            "steps": steps.values, "drift": asdict(grades.drift(shot.name, store.fps)),
+            "handovers": [asdict(one) for one in handovers],
         }  # fmt: skip
         write_text(store.told_path(planned, key), json.dumps(told, ensure_ascii=False) + "\n")
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from cinetune.errors import RecipeError
+from cinetune.generate.drift import ANCHOR
 from cinetune.generate.shot import (
     OVERLAP,
     RESTYLING,
@@ -141,8 +142,9 @@ class Board(Section):
         """
         tree = self.model_dump(by_alias=True)
         usually = {"steps": usual.steps, "guidance": usual.guidance, "shift": usual.shift, "window": usual.frames,
-                   "overlap": OVERLAP}  # fmt: skip
-        tree["sampling"] = _filled(tree["sampling"], usually)
+                   "anchor": ANCHOR}  # fmt: skip
+        told = _filled(tree["sampling"], usually)
+        tree["sampling"] = _filled(told, {"overlap": OVERLAP if told["window"] > OVERLAP else 1})
         for row, shot in zip(tree["shot"], self.shots, strict=True):
             row["seed"] = self.seed_of(shot)
             if shot.reference and shot.strength is None:
