@@ -207,6 +207,15 @@ def test_a_text_to_video_model_begins_from_the_prompt(
     assert "the network reads 512; these words at the end are cut off" in said
 
 
+def test_a_model_of_first_and_last_frames(write: Callable[..., Path], tiny: WanModel, tmp_path: Path) -> None:
+    model = build(tiny, tmp_path / "model", "first and last")
+    with pytest.raises(RecipeError, match="is told a first and a last frame of one window"):
+        make(write(), tmp_path / "film", model)
+    shot = HEAD + '[[shot]]\nprompt = "A red car."\nstill = "one.png"\nlast = "two.png"\nframes = 9\n'
+    made = make(write(shot), tmp_path / "film", model)
+    assert any(name.startswith("shots") for name in made)
+
+
 def test_a_full_disk_keeps_the_shots_that_are_finished(
     write: Callable[..., Path], tiny: WanModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

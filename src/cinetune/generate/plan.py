@@ -24,6 +24,7 @@ from cinetune.generate.studio import Pull
 from cinetune.generate.window import Sampling
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Usual, VideoModel
+from cinetune.models._headers import read_json
 from cinetune.runs import load_run
 
 KEYFRAME_WINDOW = 5
@@ -117,6 +118,7 @@ def plan_film(
         console.note(f"generate: {trained[0].source}: {said}")
     for line in cut_prompts(resolved, words, model.load_tokenizer()):
         console.note(f"generate: {line}")
+    ends = read_json(any_model.folder / "transformer" / "config.json").get("pos_embed_seq_len") is not None
     base = _base_key(model, trained, pulls, precision)
     told = resolved.sampling
     ids, before = resolved.ids, ""
@@ -136,6 +138,11 @@ def plan_film(
                 f'shot {number} ("{shot.name}"): {frames} frames do not end on `last`, since windows have 4n + 1; '
                 f"give it {frames + spans[-1].cut - TEMPORAL} or {frames + spans[-1].cut} frames "
                 f"({(frames + spans[-1].cut) / resolved.fps:g} s)"
+            )
+        if ends and (not shot.still or not shot.last or len(spans) > 1):
+            raise RecipeError(
+                f'shot {number} ("{shot.name}"): this model is told a first and a last frame of one window; give '
+                f"it still and last, and at most {told.window} frames"
             )
         key = digest([base, ids[shot.name], prompt, before if shot.after else ""])
         shots.append(Planned(shot, number, prompt, frames, carried, spans, key))

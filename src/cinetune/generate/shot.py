@@ -84,8 +84,8 @@ class Sampling(Section):
     window: Window | None = None
     """Frames of one sampling, 4n + 1."""
     overlap: Overlap | None = None
-    """Frames that a window shares with the one before: 1, or 4n + 1 below `window`; None is OVERLAP, or 1 where a window
-    is no longer than that."""
+    """Frames that a window shares with the one before: 1, or 4n + 1 below `window`; None is OVERLAP, or 1 where the
+    window is no longer than that."""
     anchor: Anchor | None = None
     """How much of the way back to the colours of the first frame is gone in each window, 0..1; "off" leaves all colours
     as they come; None is `drift.ANCHOR`."""

@@ -15,7 +15,7 @@ from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Condition, Decoder, Encoders, Latents, VideoModel
 from cinetune.models._sampling import denoise, draw_noise, without_prompt
 from cinetune.models._scheduler import make_scheduler
-from cinetune.models._velocity import parts
+from cinetune.models._velocity import STEPS, parts
 from cinetune.ops.video import from_deep, to_deep, to_shallow
 
 Picture = UInt16[np.ndarray, "h w 3"]
@@ -192,7 +192,7 @@ class _Held:
     def __call__(self, velocity: Tensor, latents: Latents, sigma: Float[Tensor, " b"]) -> Tensor:
         velocity = velocity.clone()
         for place, known in self.pieces:
-            velocity[:, :, place] = (latents[:, :, place] - known) / sigma.view(-1, 1, 1, 1, 1)
+            velocity[:, :, place] = (latents[:, :, place] - known) / sigma.clamp(min=1 / STEPS).view(-1, 1, 1, 1, 1)
         return velocity
 
 
