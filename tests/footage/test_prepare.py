@@ -21,6 +21,8 @@ from cinetune.errors import FootageError, RecipeError
 from cinetune.footage.cache import read_cache
 from cinetune.footage.prepare import find_films, prepare
 from cinetune.footage.video_io import read_video, write_video
+from cinetune.models._contract import Usual
+from cinetune.models._wan import PUBLISHED
 from cinetune.recipe import Recipe, load_recipe
 from cinetune.records import Clip, Shot, read_records
 
@@ -65,6 +67,12 @@ class FakeEncoders:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         raise AssertionError("prepare decodes no latents")
 
+    def decoder(self) -> Any:
+        raise AssertionError("prepare decodes no latents")
+
+    def without_text(self) -> "FakeEncoders":
+        return self
+
 
 @dataclass
 class FakeModel:
@@ -75,6 +83,7 @@ class FakeModel:
     name: str = "fake"
     source: str = "here"
     licence: str = "none"
+    usual: Usual = PUBLISHED
     loaded: int = 0
 
     def check_size(self, frames: int, height: int, width: int) -> None:
@@ -87,6 +96,9 @@ class FakeModel:
     def load_encoders(self, device: torch.device) -> FakeEncoders:
         self.loaded += 1
         return self.encoders
+
+    def load_tokenizer(self) -> Any:
+        raise AssertionError("prepare cuts no captions")
 
     def load_decoder(self, device: torch.device) -> FakeEncoders:
         raise AssertionError("prepare decodes no latents")

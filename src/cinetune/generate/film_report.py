@@ -51,6 +51,9 @@ def report_film(out: Path, plan: FilmPlan, store: Store, keys: dict[str, str], e
     yardstick = [view for trained in plan.trained for view in views(trained.source, eye, frames=LOOKED_AT)[0]]
     alike = consistency(looks, yardstick, eye=eye)
     alike.write(out / "consistency.json")
+    for join in joins_found if not verdict.holds else []:
+        if join.above:
+            console.note(f"generate: {join}")
     if joins_found:
         console.note(f"generate: {verdict}")
     for told in tolds:
