@@ -8,9 +8,9 @@ import torch
 from cinetune.errors import RecipeError
 from cinetune.models._wan import WanModel
 from cinetune.recipe import Recipe, load_recipe
-from cinetune.train.engines._contract import Ranks
 from cinetune.speed.offload import Offloaded
 from cinetune.speed.quantised import FrozenLinear
+from cinetune.train.engines._contract import Ranks
 from cinetune.train.speed import Fast, first_place, set_up
 from cinetune.train.trainable import load_dtype, make_trainable
 from tiny_run import tiny_recipe

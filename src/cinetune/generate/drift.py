@@ -71,7 +71,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class HandOver:
-    """What a window did to the colours of the frames that it was given. One of `handovers` in the JSON beside a shot."""
+    """What a window did to the colours of the frames it was given. One of `handovers` in the JSON beside a shot."""
 
     window: int
     """0 is the first."""
