@@ -11,9 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cinetune.footage.procedural import render_film
-from cinetune.records import Result, Sample, read_records
+from cinetune.footage.video_io import read_video
+from cinetune.generate.ranking import Candidate
+from cinetune.records import Clip, Result, Sample, read_records
+from command_line import call, refused
 from devtools import CHROMIUM, PLAYED, chromium
 
 QUICK = (
@@ -80,6 +84,27 @@ def test_its_page_plays_in_a_browser(whole: Path, tmp_path: Path) -> None:
     assert [v for v in videos if v[1] < 2 or not v[2]] == []
     assert tab.errors == []
     assert [url for url in tab.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_its_adapter_makes_a_shot_of_a_picture_and_a_prompt(whole: Path, tmp_path: Path) -> None:
+    clip = next(c for c in read_records(whole / "footage" / "clips.jsonl", Clip) if c.split == "test")
+    Image.fromarray(read_video(whole / "footage" / clip.video)[0][0]).save(tmp_path / "still.png")
+    given = ("generate", "still.png", "--adapter", whole, "--out", "film")
+    assert "for a picture give --prompt too" in refused(call(*given, cwd=tmp_path))
+    assert "--prompt" in refused(call("generate", whole, "--prompt", "A man walks.", cwd=tmp_path))
+    again = ("--prompt", "A man walks to the left.", "--seconds", "1.5", "--strength", "0.7", "--candidates", "2")
+    done = call(*given, *again, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "film" / "film.json").read_text())
+    (shot,) = told["shots"]
+    assert shot["frames"] == 24
+    assert shot["prompt"].startswith("A man walks to the left")
+    assert all(word in shot["prompt"] for word in told["style"])
+    candidates = read_records(tmp_path / "film" / "keyframes" / "candidates.jsonl", Candidate)
+    assert [c.number for c in candidates] == [1, 2]
+    assert all(c.grade is not None for c in candidates), "the training film's grade is known"
+    arms = {result["arm"] for result in json.loads((tmp_path / "film" / "consistency.json").read_text())["results"]}
+    assert arms == {"generated", "training"}
 
 
 STAGES = {

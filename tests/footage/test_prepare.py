@@ -70,7 +70,7 @@ class FakeEncoders:
     def decoder(self) -> Any:
         raise AssertionError("prepare decodes no latents")
 
-    def without_text(self) -> "FakeEncoders":
+    def without_text(self, device: torch.device) -> "FakeEncoders":
         return self
 
 

@@ -99,6 +99,7 @@ def test_a_film_of_three_shots(
     said = capsys.readouterr()
     assert "two.png: 48x96 (height x width) has another shape than 32x48" in said.err
     assert "3 shots, 4.6 s of film" in said.out
+    assert [f.name for f in (out / "keyframes").glob("crop-*")] == ["crop-two-reference.png"]
     assert make(write(), tmp_path / "again", tiny, formats=("h264", "prores", "exr")) == made
 
 

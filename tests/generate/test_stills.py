@@ -135,6 +135,8 @@ def test_a_crop_is_said_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_what_is_outside_the_crop_is_dark(tmp_path: Path) -> None:
     Image.new("RGB", (300, 100), (200, 200, 200)).save(tmp_path / "a.png")
     show_crop(tmp_path / "a.png", 64, 64, tmp_path / "crop.png")
+    assert not show_crop(tmp_path / "a.png", 32, 96, tmp_path / "whole.png")
+    assert not (tmp_path / "whole.png").exists()
     shown = np.asarray(Image.open(tmp_path / "crop.png"))
     assert shown[50, 50].tolist() == [60, 60, 60]
     assert shown[50, 150].tolist() == [200, 200, 200]

@@ -20,6 +20,7 @@ from cinetune.generate.prompts import cut_prompts, prompt_of
 from cinetune.generate.shot import RESTYLING, Sampling, Shot
 from cinetune.generate.storyboard import Board, ResolvedBoard, load_board, short_form
 from cinetune.models._contract import Usual
+from cinetune.models._wan import PUBLISHED
 from cinetune.recipe.section import Section
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,13 @@ def test_length(tmp_path: Path) -> None:
     one = board(tmp_path, '[[shot]]\nname = "blink"\nprompt = "a"\nseconds = 0.02\n')
     with pytest.raises(RecipeError, match=r'b\.toml: shot 1 \("blink"\): 0\.02 s at 16 frames per second is no frame'):
         one.resolved(NANO)
+
+
+@pytest.mark.parametrize(("size", "shift"), [("", 3), ("height = 720\nwidth = 1280\n", 5)])
+def test_the_published_shift_follows_the_size(pictures: Path, size: str, shift: float) -> None:
+    assert board(pictures, f"{size}[[shot]]\n{PLAIN}").resolved(PUBLISHED).sampling.shift == shift
+    own = board(pictures, f"{size}[sampling]\nshift = 4\n[[shot]]\n{PLAIN}").resolved(PUBLISHED)
+    assert own.sampling.shift == 4
 
 
 def test_resolved_leaves_nothing_open(pictures: Path) -> None:

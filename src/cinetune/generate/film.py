@@ -1,7 +1,7 @@
 """A storyboard carried out: keyframes, shots made window after window, and the film of them.
 
 OUT/
-  keyframes/   the candidates, contact-sheet.png, choice.toml
+  keyframes/   the candidates, contact-sheet.png, choice.toml; crop-*.png: what was cut off of pictures of another shape
   windows/     what is being made; those of a finished shot are removed
   shots/       each shot, 16 bits without loss, and what was measured of it
   film.mp4 ... the film in every format asked for
@@ -39,8 +39,10 @@ from cinetune.generate.network import Trained
 from cinetune.generate.parallel.assign import assign
 from cinetune.generate.parallel.degrees import Degrees
 from cinetune.generate.parallel.team import Team, together
+from cinetune.generate.pictures import show_crop
 from cinetune.generate.plan import FilmPlan, Planned, digest, plan_film
 from cinetune.generate.ranking import CLIP, SUBJECT, load_eyes
+from cinetune.generate.shot import ROLES
 from cinetune.generate.shots import Store, make_shot_file
 from cinetune.generate.storyboard import Board
 from cinetune.generate.studio import Pull, choose, open_studio
@@ -121,7 +123,16 @@ class _Film:
                 raise RunError(f"{self.out}: not empty and not a film; choose another --out")
             sweep(self.out)
             write_text(self.out / MARK, self.plan.board.model_dump_json(indent=1, by_alias=True) + "\n")
+            self._show_crops()
         self.team.wait()
+
+    def _show_crops(self) -> None:
+        board, folder = self.plan.board, self.out / "keyframes"
+        for one in self.plan.shots:
+            for role in ROLES:
+                picture = getattr(one.shot, role)
+                if picture is not None:
+                    show_crop(picture.path, board.height, board.width, folder / f"crop-{one.shot.name}-{role}.png")
 
     def make(self) -> bool:
         """Make what is not there yet; return False where a person is to choose keyframes first."""

@@ -111,8 +111,10 @@ def kept_of(h: int, w: int, height: int, width: int) -> Kept:
     return Kept((h - down) // 2, (w - across) // 2, down, across)
 
 
-def show_crop(path: Path, height: int, width: int, out: Path) -> None:
+def show_crop(path: Path, height: int, width: int, out: Path) -> bool:
     """Write a small PNG of the whole picture: what `fit_still` keeps is framed, the rest is dark.
+
+    Nothing is written where nothing is cut off; returns whether something is.
 
     Raises:
         FootageError: as `read_still`.
@@ -121,6 +123,8 @@ def show_crop(path: Path, height: int, width: int, out: Path) -> None:
     pixels = read_still(path).pixels
     h, w, _ = pixels.shape
     kept = kept_of(h, w, height, width)
+    if (kept.height, kept.width) == (h, w):
+        return False
     scale = min(1.0, _SHOWN / max(h, w))
     small = Image.fromarray((pixels // _EIGHT_TO_SIXTEEN).astype(np.uint8)).resize(
         (max(1, round(w * scale)), max(1, round(h * scale))), Image.Resampling.LANCZOS
@@ -133,6 +137,7 @@ def show_crop(path: Path, height: int, width: int, out: Path) -> None:
     ImageDraw.Draw(shown).rectangle((left, top, right - 1, bottom - 1), outline=(255, 200, 0), width=2)
     with write_aside(out) as aside:
         shown.save(aside, format="PNG")
+    return True
 
 
 def _png_depth(path: Path) -> int:

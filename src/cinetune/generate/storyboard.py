@@ -141,7 +141,9 @@ class Board(Section):
             RecipeError: what it says does not go with what is usual, such as an overlap as long as a window.
         """
         tree = self.model_dump(by_alias=True)
-        usually = {"steps": usual.steps, "guidance": usual.guidance, "shift": usual.shift, "window": usual.frames,
+        tree = _filled(tree, {"height": usual.height, "width": usual.width, "fps": usual.fps})
+        shift = usual.shift_at(tree["height"], tree["width"])
+        usually = {"steps": usual.steps, "guidance": usual.guidance, "shift": shift, "window": usual.frames,
                    "anchor": ANCHOR}  # fmt: skip
         told = _filled(tree["sampling"], usually)
         tree["sampling"] = _filled(told, {"overlap": OVERLAP if told["window"] > OVERLAP else 1})
@@ -149,7 +151,6 @@ class Board(Section):
             row["seed"] = self.seed_of(shot)
             if shot.reference and shot.strength is None:
                 row["strength"] = RESTYLING
-        tree = _filled(tree, {"height": usual.height, "width": usual.width, "fps": usual.fps})
         board = _checked(ResolvedBoard, tree, self._source, Path())
         for shot in board.shots:
             board.frames_of(shot, board.fps)

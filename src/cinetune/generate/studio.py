@@ -14,6 +14,8 @@ from cinetune.generate.window import Rig, Sampling, Studio
 from cinetune.models._contract import VideoModel
 
 KIND = "generate.levers"
+TEXT_MEMORY = 26 * 2**30
+"""Bytes that the published encoders take in fp32, 22.7 GB of them UMT5-XXL's."""
 SPEEDS: dict[str, tuple[str, ...]] = {
     "exact": (),
     "balanced": ("merge", "attention", "compile"),
@@ -138,10 +140,10 @@ def open_studio(
     opening = Opening(list(trained), device, sharing.place(device))
     for pull in pulls:
         pull.lever.open(opening, pull.value)
-    encoders = model.load_encoders(device)
+    encoders = model.load_encoders(_place_of_text(device))
     wanted = list(dict.fromkeys([*prompts, sampling.negative]))
     texts = dict(zip(wanted, encoders.encode_text(wanted), strict=True))
-    encoders = encoders.without_text()  # before the network comes: Wan's text encoder is larger than a small GPU
+    encoders = encoders.without_text(device)  # before the network comes: together they are too much for a small GPU
     network = open_network(model, opening.trained, opening.place, dtype, merge=opening.merge)
     rig = Rig(
         model, encoders, network, encoders.decoder(), sampling, size, device, dtype, texts
@@ -156,6 +158,14 @@ def open_studio(
         if pull.lever.order > Order.PARALLEL:
             _apply(pull, rig)
     return Studio(rig)
+
+
+def _place_of_text(device: torch.device) -> torch.device:
+    """Where prompts are encoded: on a GPU that has not the memory for it, in main memory, which is said."""
+    if device.type != "cuda" or torch.cuda.mem_get_info(device)[0] >= TEXT_MEMORY:
+        return device
+    console.note("generate: prompts are encoded on the CPU: the text encoder is too large for this GPU")
+    return torch.device("cpu")
 
 
 def _apply(pull: Pull, rig: Rig) -> None:

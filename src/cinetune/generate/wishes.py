@@ -21,6 +21,8 @@ from cinetune.ops.flops import CLIP_TOKENS, Shape, read_sizes
 from cinetune.recipe import Evaluate
 from cinetune.runs import load_run
 
+BESIDE = 4 * 2**30
+"""Bytes of a GPU that are not the network's: VAE and image encoder in fp32, and what CUDA takes for itself."""
 PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -102,7 +104,8 @@ def degrees_of(wanted: str, plan: FilmPlan, model: VideoModel, process: Process,
               time_per_token=facts.kind == "ti2v")
         for frames in sorted(plan.lengths)
     )  # fmt: skip
-    memory = torch.cuda.mem_get_info(process.device)[0] if process.device.type == "cuda" else None
+    gpu = process.device.type == "cuda"
+    memory = torch.cuda.mem_get_info(process.device)[0] - BESIDE if gpu else None
     sizes = read_sizes(read_json(any_model.folder / "transformer" / "config.json"), "the network")
     chains = tuple(float(sum(span.frames for one in row for span in one.spans)) for row in plan.chains)
     work = Work(

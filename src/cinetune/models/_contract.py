@@ -42,6 +42,10 @@ class Condition:
         return Condition(self.first[chosen], self.image[chosen], self.text[chosen], lengths)
 
 
+LARGE = 640_000
+"""Pixels of a frame, between 480x832 and 720x1280: above, published samplers take another shift."""
+
+
 @dataclass(frozen=True)
 class Usual:
     """How a model is usually asked for a video; the recipe of a run says it better."""
@@ -57,6 +61,12 @@ class Usual:
     guidance: float
     shift: float
     """Of the noise levels."""
+    large_shift: float | None = None
+    """The same of videos of more than `LARGE` pixels; None: the same."""
+
+    def shift_at(self, height: int, width: int) -> float:
+        """Return the shift that is usual at a size."""
+        return self.shift if self.large_shift is None or height * width <= LARGE else self.large_shift
 
 
 @runtime_checkable
@@ -89,8 +99,8 @@ class Encoders(Protocol):
         """Return the decoder, of the same weights."""
         ...
 
-    def without_text(self) -> "Encoders":
-        """Return the same without the text encoder, whose memory can then be had."""
+    def without_text(self, device: torch.device) -> "Encoders":
+        """Return the same on a device, without the text encoder, whose memory can then be had."""
         ...
 
 

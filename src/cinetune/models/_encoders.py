@@ -105,9 +105,11 @@ class WanEncoders:
         """Return the decoder, of the same weights."""
         return WanDecoder(self.vae, self.device)
 
-    def without_text(self) -> "WanEncoders":
-        """Return the same without the text encoder."""
-        return replace(self, text_encoder=None, tokenizer=None)
+    def without_text(self, device: torch.device) -> "WanEncoders":
+        """Return the same on a device, without the text encoder."""
+        seeing = None if self.image_encoder is None else self.image_encoder.to(device)
+        vae = self.vae.to(device)
+        return replace(self, vae=vae, image_encoder=seeing, text_encoder=None, tokenizer=None, device=device)
 
     def _normalise(self, latents: Tensor) -> Tensor:
         mean, std = statistics(self.vae, latents)

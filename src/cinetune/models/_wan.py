@@ -27,7 +27,7 @@ from cinetune.models._resolve import resolve
 from cinetune.models._velocity import Experts, velocity
 
 CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
-PUBLISHED = Usual(frames=81, height=480, width=832, fps=16.0, steps=40, guidance=5.0, shift=3.0)
+PUBLISHED = Usual(frames=81, height=480, width=832, fps=16.0, steps=40, guidance=5.0, shift=3.0, large_shift=5.0)
 """Wan2.1 I2V 14B 480P (Wan-Video/Wan2.1 generate.py and README.md; shift 5 at 720p)."""
 IMAGE_PROJECTIONS = ["attn2.add_k_proj", "attn2.add_v_proj"]
 
