@@ -84,10 +84,12 @@ def generate(
 
 def _run(folder: Path, device: str) -> None:
     from cinetune import run as stages
-    from cinetune.devices import pick_device
+    from cinetune.devices import pick_device, size
     from cinetune.generate.stage import generate as make
     from cinetune.runs import locked
 
+    if size() > 1:
+        raise RecipeError(f"{folder}: the videos of a run are made by one process; start it without torchrun")
     recipe, model = stages.reopen(folder)
     with locked(folder):
         make(folder, recipe, model, device=pick_device(device))
