@@ -75,6 +75,8 @@ def _refuse(host: str | bytes | None) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First what takes longest: at the end one worker would be at it while the other has nothing to do.
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu:
         return

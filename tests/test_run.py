@@ -150,6 +150,7 @@ def test_many_short_films_of_people_reach_a_page(shared: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_demo_makes_the_film_better_in_every_seed(tmp_path: Path, seed: int) -> None:
     """The claim of the README: paired LPIPS and KID differences whose 95 % intervals exclude zero."""
