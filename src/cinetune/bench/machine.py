@@ -60,6 +60,14 @@ def compiled_one_by_one() -> Iterator[None]:
     many = {"automatic_dynamic_shapes": False, "recompile_limit": 4096, "accumulated_recompile_limit": 4096}
     with any_config.patch(**many):
         yield
+    forget_compiled()
+
+
+def forget_compiled() -> None:
+    """Let the next network be compiled as if it were the first: torch counts kernels by function, not by network."""
+    import torch._dynamo
+
+    torch._dynamo.reset()
 
 
 def clock_of(device: torch.device, threads: int) -> str:

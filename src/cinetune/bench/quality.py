@@ -12,7 +12,7 @@ from cinetune import console, plugins
 from cinetune.adapters.lora import FILE_NAME
 from cinetune.adapters.writing import write_adapter
 from cinetune.bench.journal import Journal
-from cinetune.bench.machine import timed
+from cinetune.bench.machine import forget_compiled, timed
 from cinetune.bench.plan import Plan, Size
 from cinetune.bench.subjects import draw_adapter
 from cinetune.errors import CinetuneError, RecipeError
@@ -151,6 +151,7 @@ def run_levers(
         for lever, numbers in missing.items():
             if not numbers:
                 continue
+            forget_compiled()
             try:
                 with_lever = _Timed(studio(lever), device)
                 for n in {numbers[0], numbers[-1]}:  # compiled for one length of caption, then for any
