@@ -79,15 +79,18 @@ def test_exact_is_the_plain_pipeline(tiny: WanModel, tmp_path: Path, kind: str) 
     assert theirs.std() > 0.1
 
 
-def test_exact_is_the_plain_pipeline_on_nano_with_an_adapter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_exact_is_the_plain_pipeline_on_nano_with_an_adapter(tmp_path: Path, guidance: float) -> None:
     model: Any = find_model("nano")
-    file, sampling = adapter(model, tmp_path / "style.safetensors"), Sampling(steps=6, guidance=3.0, shift=3.0)
+    file, sampling = adapter(model, tmp_path / "style.safetensors"), Sampling(steps=6, guidance=guidance, shift=3.0)
     theirs = plain(model, WanImageToVideoPipeline, 3, file, sampling)
     made = [
         studio(model, [Trained(file)], levers, sampling=sampling).latents(window(seed=3))
         for levers in ((), ("merge",))
     ]  # fmt: skip
-    assert (made[0] - theirs).abs().max() <= CLOSE * theirs.abs().max()
+    # Guidance multiplies the rounding of both answers: then it is 1e-5 of the largest latent, about 4.
+    close = CLOSE if guidance == 1 else CLOSE * theirs.abs().max()
+    assert (made[0] - theirs).abs().max() <= close
     assert (made[1] - theirs).abs().max() <= CLOSE * theirs.abs().max(), "merging rounds once more"
     assert (plain(model, WanImageToVideoPipeline, 3, None, sampling) - theirs).abs().max() > 1000 * CLOSE
 
