@@ -92,6 +92,47 @@ def generate(
     bench_generate(plan, find_model(model), out, device=where, adapter=adapter, stills=stills)
 
 
+@app.command()
+def ratios(
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    model: Annotated[str, typer.Option("--model", help="As everywhere.")] = "nano",
+    shape: Annotated[
+        str | None, typer.Option("--shape", help="FRAMESxHEIGHTxWIDTH; default the model's usual.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of the sampler.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", min=1, help="1 is off.")] = None,
+    shift: Annotated[float | None, typer.Option("--shift", help="Of the noise levels.")] = None,
+    windows: Annotated[int, typer.Option("--windows", min=1, help="To measure on.")] = 8,
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="That will be used with them.")] = None,
+    stills: Annotated[
+        Path | None, typer.Option("--stills", help="A folder of pictures, NAME.txt being NAME.png's prompt.")
+    ] = None,
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure the ratios by which the lever magnitude decides, for a number of steps and a shift of one's own."""
+    from cinetune.bench.plan import Size
+    from cinetune.bench.ratios import measure_ratios
+    from cinetune.devices import pick_device
+    from cinetune.generate.window import Sampling
+    from cinetune.generate.wishes import PRECISIONS, precision_of
+    from cinetune.models._resolve import find_model
+
+    found, where = find_model(model), pick_device(device)
+    usual = found.usual
+    size = Size.parse(shape) if shape else Size(usual.frames, usual.height, usual.width)
+    sampling = Sampling(
+        steps or usual.steps, usual.guidance if guidance is None else guidance,
+        usual.shift_at(size.height, size.width) if shift is None else shift,
+    )  # fmt: skip
+    dtype = PRECISIONS[precision_of(precision, where)]
+    measure_ratios(
+        found, out, size, sampling, windows=windows, seed=seed, adapter=adapter, stills=stills, device=where,
+        dtype=dtype,
+    )  # fmt: skip
+
+
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -45,9 +45,9 @@ def read_ratios(file: Path) -> Ratios:
     try:
         return Ratios.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError:
-        raise RecipeError(f"{file}: no such file; give one that `magnitude.calibrate` wrote") from None
+        raise RecipeError(f"{file}: no such file; give one that `cinetune bench ratios` wrote") from None
     except ValidationError as error:
-        raise RecipeError(f"{file}: not what `magnitude.calibrate` writes ({error.errors()[0]['msg']})") from None
+        raise RecipeError(f"{file}: not what `cinetune bench ratios` writes ({error.errors()[0]['msg']})") from None
 
 
 def write_ratios(file: Path, ratios: Ratios) -> None:

@@ -5,7 +5,7 @@ levels and hardly on the video. Over steps that are left out, the product of rat
 would be by now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ def follow(gone: Gone, ratio: float, steps: int, threshold: float) -> tuple[bool
     return near, later if near else Gone(seen)
 
 
-def calibrate(studio: Studio, windows: Sequence[Window]) -> Ratios:
+def calibrate(studio: Studio, windows: Sequence[Window], advance: Callable[[], object] = int) -> Ratios:
     """Measure the ratios of a studio's network at its own noise levels: the mean over tokens and windows.
 
     Raises:
@@ -94,6 +94,7 @@ def calibrate(studio: Studio, windows: Sequence[Window]) -> Ratios:
             for row in rows.values():
                 row.append([])
             studio.latents(window)
+            advance()
     finally:
         rig.both = usual
         for hook in hooks:
@@ -132,7 +133,7 @@ def _told(value: str) -> str:
 def _obstacle(rig: Rig, value: str) -> str:
     ratios, wanted = _read(rig, value), rig.sampling
     here = f"{wanted.steps} steps at shift {wanted.shift:g}"
-    measure = "measure them with cinetune.generate.levers.magnitude.calibrate and give magnitude=THRESHOLD:FILE"
+    measure = "measure them with `cinetune bench ratios` and give magnitude=THRESHOLD:FILE"
     if ratios is None:
         return f"no ratios are known of {rig.model.name}; {measure}"
     if (ratios.steps, ratios.shift) != (wanted.steps, wanted.shift):
@@ -165,7 +166,7 @@ LEVER = Lever(
     order=Order.CACHE,
     source="Ma et al. 2025 (MagCache, arXiv 2506.09045); threshold: default of diffusers 0.42 hooks/mag_cache.py",
     value="0.06",
-    means="the largest sum of distances of the ratio from 1, 0..1; or THRESHOLD:FILE, ratios of `magnitude.calibrate`",
+    means="the largest sum of distances of the ratio from 1, 0..1; or THRESHOLD:FILE of `cinetune bench ratios`",
     open=_open,
     told=_told,
     obstacle=_obstacle,
