@@ -1,8 +1,8 @@
 """Every error a user can meet. The command line prints the one line and exits with code 2.
 
 * CinetuneError
-  x RecipeError    - a recipe field is unknown, missing or out of range
-  x PluginError    - no such model or metric
+  x RecipeError    - a field of a recipe or a storyboard, or an option, is unknown, missing or out of range
+  x PluginError    - no such model, metric or lever
   x FootageError   - a film cannot be read, or does not hold enough material
   x RecordError    - a record file on disk is damaged or of another schema
   x RunError       - a run folder is unwritable, incomplete or belongs to another recipe
@@ -18,11 +18,11 @@ class CinetuneError(Exception):
 
 
 class RecipeError(CinetuneError):
-    """A recipe field is unknown, missing or out of range."""
+    """A field of a recipe or a storyboard, or an option, is unknown, missing or out of range."""
 
 
 class PluginError(CinetuneError):
-    """No model or metric has this name."""
+    """No model, metric or lever has this name."""
 
 
 class FootageError(CinetuneError):
