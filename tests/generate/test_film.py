@@ -16,6 +16,7 @@ from cinetune.errors import CinetuneError, RecipeError, RunError, WeightsError
 from cinetune.files import sha256
 from cinetune.footage.deep_video import load_deep
 from cinetune.generate import film as module
+from cinetune.generate.choices import read_choices
 from cinetune.generate.film import make_film
 from cinetune.generate.storyboard import load_board
 from cinetune.generate.wishes import Wishes
@@ -145,6 +146,17 @@ def test_keyframes_are_chosen_by_hand(
     sheet.write_text("three = 1\n")
     with pytest.raises(RecipeError, match="no shot 'three' with candidates"):
         make(write(), out, tiny)
+
+
+def test_what_nobody_chose_is_not_kept_as_a_choice(write: Callable[..., Path], tiny: WanModel, tmp_path: Path) -> None:
+    """The best of other candidates is another one, and a board may lose a shot."""
+    out = tmp_path / "film"
+    make(write(), out, tiny)
+    assert read_choices(out / "keyframes" / "choice.toml", {"two": 2}) == {}
+    (out / "keyframes" / "01-my-own-note-2.png").write_bytes((tmp_path / "one.png").read_bytes())
+    alone = SHOTS.replace('name = "two"', 'name = "other"')
+    make(write(HEAD + alone), out, tiny)
+    assert (out / "keyframes" / "01-my-own-note-2.png").is_file()
 
 
 def adapter_of(model: WanModel, path: Path, *, image: bool = True) -> Path:

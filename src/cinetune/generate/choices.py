@@ -13,7 +13,7 @@ from cinetune.files import write_text
 HEAD = """\
 # Which candidate becomes the keyframe of each shot, by its number on contact-sheet.png.
 # Change a number, save, and run the same command again: what hangs on that keyframe is made anew.
-# A shot without a line takes the best by its scores.
+# A shot without a line takes the best by its scores, also when its candidates are made anew.
 """
 
 
@@ -21,11 +21,15 @@ def write_choices(path: Path, chosen: Mapping[str, int], counts: Mapping[str, in
     """Write the file: a line a shot, with what there is to choose from.
 
     Args:
-        chosen: number by shot, from 1.
+        chosen: number by shot, from 1, of those for which somebody chose; the others stand in comments.
         counts: candidates of each shot, in the order of the board.
         best: the number that is first by its scores.
     """
-    lines = [f"{_key(shot)} = {chosen[shot]}  # of {counts[shot]}, best by scores: {best[shot]}" for shot in counts]
+    lines = [
+        f"{'' if shot in chosen else '# '}{_key(shot)} = {chosen.get(shot, best[shot])}  # of {counts[shot]}, best by "
+        f"scores: {best[shot]}"
+        for shot in counts
+    ]
     write_text(path, HEAD + "\n" + "\n".join(lines) + "\n")
 
 

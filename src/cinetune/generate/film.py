@@ -14,6 +14,7 @@ shot changed makes that shot anew, and the same board gives the same bytes.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -40,11 +41,11 @@ from cinetune.generate.parallel.assign import assign
 from cinetune.generate.parallel.degrees import Degrees
 from cinetune.generate.parallel.team import Team, together
 from cinetune.generate.pictures import show_crop
-from cinetune.generate.plan import FilmPlan, Planned, digest, plan_film
+from cinetune.generate.plan import FilmPlan, Planned, plan_film
 from cinetune.generate.ranking import CLIP, SUBJECT, load_eyes
 from cinetune.generate.shot import ROLES
 from cinetune.generate.shots import Store, make_shot_file
-from cinetune.generate.storyboard import Board
+from cinetune.generate.storyboard import Board, digest
 from cinetune.generate.studio import Pull, choose, open_studio
 from cinetune.generate.training import measured as measured_style
 from cinetune.generate.training import views
@@ -178,7 +179,7 @@ class _Film:
             return
         shots = [self.store.path(one, self.keys[one.called]) for one in self.plan.shots]
         self._write_formats(shots)
-        measured = report_film(self.out, self.plan, self.store, self.keys, self._eyes()[SUBJECT])
+        measured = report_film(self.out, self.plan, self.store, self.keys, self._eyes[SUBJECT])
         told = {
             "schema": 1,
             "title": self.plan.board.title,
@@ -222,14 +223,14 @@ class _Film:
     def _choose(self) -> dict[str, int] | None:
         if not self.candidates.shots:
             return {}
-        eyes = self._eyes()
         style = self.plan.style
         for one in self.plan.trained:
             style = measured_style(style, *views(one.source, None, frames=1))
         return choose_keyframes(
-            self.candidates, style, eyes[CLIP], self.wishes.choose, ask if self.wishes.asks else None
+            self.candidates, style, self._eyes[CLIP], self.wishes.choose, ask if self.wishes.asks else None
         )
 
+    @cached_property
     def _eyes(self) -> dict[str, Eye]:
         return load_eyes(self.evaluate, self.team.process.device)
 

@@ -4,6 +4,7 @@ A candidate is the last frame of a window of five: given the picture, or nothing
 way. Each is kept as a PNG of 16 bits under the shot's key, so that none is made twice.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +19,15 @@ from cinetune.files import write_aside
 from cinetune.generate.choices import parse_choices, read_choices, write_choices
 from cinetune.generate.contact_sheet import SheetRow, contact_sheet
 from cinetune.generate.pictures import fit_still, read_still
-from cinetune.generate.plan import KEYFRAME_WINDOW, FilmPlan, Planned
+from cinetune.generate.plan import FilmPlan, Planned
 from cinetune.generate.ranking import Candidate, Frame, best, rank
-from cinetune.generate.window import Picture, Studio, Window
+from cinetune.generate.window import KEYFRAME_WINDOW, Picture, Studio, Window
 from cinetune.metrics.backbones._contract import Eye
 from cinetune.ops.video import to_shallow
 from cinetune.records import write_records
 
+OURS = re.compile(r"\d{2,}-.+-\d+-[0-9a-f]{12}\.png")
+"""Names of candidates; other pictures in their folder are somebody else's."""
 SEED_STEP = 1009
 """Between the seeds of a shot's candidates: far enough from those of its windows."""
 
@@ -59,8 +62,8 @@ class Candidates:
     def forget_others(self) -> None:
         """Remove candidates that belong to no shot as it is now."""
         kept = {self.path(*one) for one in self.wanted}
-        for file in self.folder.glob("[0-9]*-*-*-*.png"):
-            if file not in kept:
+        for file in self.folder.glob("*.png"):
+            if OURS.fullmatch(file.name) and file not in kept:
                 file.unlink()
 
     def read(self, planned: Planned, number: int) -> Picture:
@@ -129,10 +132,10 @@ def choose_keyframes(
     chosen = first | said
     _draw(candidates, frames, ranked, None if waiting else chosen)
     if waiting and ask is not None:
-        chosen = ask(counts, first)
-        waiting = False
+        said = {name: number for name, number in ask(counts, first).items() if number != first[name]}
+        chosen, waiting = first | said, False
         _draw(candidates, frames, ranked, chosen)
-    write_choices(file, chosen, counts, first)
+    write_choices(file, said, counts, first)
     if waiting:
         console.done(
             f"generate: look at {folder / 'contact-sheet.png'}, write your choices into {file}, and run the same "

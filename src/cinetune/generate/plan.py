@@ -6,7 +6,6 @@ and a board with one shot changed makes that shot anew and those that hang on it
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +18,14 @@ from cinetune.generate.expansion import Span, plan_windows
 from cinetune.generate.network import Trained
 from cinetune.generate.prompts import cut_prompts, prompt_of
 from cinetune.generate.shot import ResolvedShot
-from cinetune.generate.storyboard import Board, ResolvedBoard
+from cinetune.generate.storyboard import Board, ResolvedBoard, digest
 from cinetune.generate.studio import Pull
-from cinetune.generate.window import Sampling
+from cinetune.generate.window import KEYFRAME_WINDOW, Sampling
 from cinetune.models._condition import TEMPORAL
 from cinetune.models._contract import Usual, VideoModel
 from cinetune.models._headers import read_json
 from cinetune.runs import load_run
 
-KEYFRAME_WINDOW = 5
-"""Frames of the window whose last frame is a candidate: the shortest in which the model moves at all."""
 FORM = 1
 """Changes whenever the same board, weights and levers give other frames."""
 HEAD = 2**20
@@ -186,8 +183,3 @@ def _network(model: VideoModel) -> list[Any]:
             head = hashlib.sha256(opened.read(HEAD)).hexdigest()
         found.append([file.parent.name, file.name, file.stat().st_size, head])
     return found
-
-
-def digest(tree: Any) -> str:
-    """Return 12 hex digits of the hash of a tree that JSON can hold."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]

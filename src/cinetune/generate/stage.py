@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8
 from PIL import Image
 
 from cinetune import console
 from cinetune.adapters.reading import find_networks, find_weights, read_adapter
-from cinetune.files import sha256, write_aside, write_text
+from cinetune.files import write_aside, write_text
 from cinetune.footage.video_io import read_video, write_video
 from cinetune.generate.network import Trained
 from cinetune.generate.studio import open_studio
-from cinetune.generate.window import Picture, Sampling, Studio, Window
+from cinetune.generate.window import KEYFRAME_WINDOW, Frames, Picture, Sampling, Studio, Window
 from cinetune.models._condition import fit_frame
 from cinetune.models._contract import VideoModel
 from cinetune.models._sizes import published_size
@@ -29,10 +29,6 @@ from cinetune.recipe import Recipe
 from cinetune.records import Clip, Sample, read_records, write_records
 
 ARMS = ("base", "tuned")
-KEYFRAME_WINDOW = 5
-"""Frames of the short window whose last frame is a keyframe: the shortest in which the model moves at all."""
-
-Frames = UInt16[np.ndarray, "f h w 3"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def generate(run: Path, recipe: Recipe, model: VideoModel, *, device: torch.devi
     files = find_weights(adapter)
     for file in files if not find_networks(adapter) else ():
         read_adapter(file)  # before anything large is loaded
-    digest = " + ".join(sha256(file) for file in files)
+    digest = Trained(adapter).told()
     clips = [c for c in read_records(run / "footage" / "clips.jsonl", Clip) if c.split == "test"]
     jobs = list(_plan(clips, recipe, digest))
     _forget_other_plans(folder, {"adapter": digest, "recipe": recipe.id})

@@ -90,13 +90,13 @@ class Board(Section):
             its = shot.model_dump(
                 mode="json", exclude={"name": True, "seed": True, **{role: {"path"} for role in ROLES}}
             )
-            before = ids[shot.name] = _digest([ours, its, self.seed_of(shot), before if shot.after else ""])
+            before = ids[shot.name] = digest([ours, its, self.seed_of(shot), before if shot.after else ""])
         return ids
 
     @property
     def id(self) -> str:
         """12 hex digits, the same for boards of which the same film is made: the same shots in the same order."""
-        return _digest(list(self.ids.items()))
+        return digest(list(self.ids.items()))
 
     @property
     def chains(self) -> tuple[tuple[Shot, ...], ...]:
@@ -116,7 +116,7 @@ class Board(Section):
         From the name, which is its number where none was given: a named shot stays what it is when others are put
         before it.
         """
-        return int(_digest([self.seed, shot.name])[:8], 16) % 2**31 if shot.seed is None else shot.seed
+        return int(digest([self.seed, shot.name])[:8], 16) % 2**31 if shot.seed is None else shot.seed
 
     def frames_of(self, shot: Shot, fps: float) -> int:
         """Return the exact length of a shot in frames; halves are rounded up.
@@ -227,5 +227,6 @@ def _called(number: int, name: Any) -> str:
     return f'shot {number + 1} ("{name}")'
 
 
-def _digest(tree: Any) -> str:
+def digest(tree: Any) -> str:
+    """Return 12 hex digits of the hash of a tree that JSON can hold."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]

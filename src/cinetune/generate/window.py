@@ -23,6 +23,10 @@ Picture = UInt16[np.ndarray, "h w 3"]
 Frames = UInt16[np.ndarray, "f h w 3"]
 
 
+KEYFRAME_WINDOW = 5
+"""Frames of the window whose last frame is a keyframe: the shortest in which the model moves at all."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a window is sampled."""
