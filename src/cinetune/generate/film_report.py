@@ -66,6 +66,5 @@ def report_film(out: Path, plan: FilmPlan, store: Store, keys: dict[str, str], e
 
 
 def _look(path: Path, one: Planned) -> list[Frame]:
-    """Return the frames of a shot's strip."""
-    wanted = set(strip_positions(one.frames, STRIP))
-    return [to_shallow(frame) for n, frame in enumerate(read_deep(path)) if n in wanted]
+    """Return the frames of a shot's strip; each is sought, for decoding a long shot takes minutes."""
+    return [to_shallow(next(read_deep(path, n))) for n in strip_positions(one.frames, STRIP)]

@@ -72,7 +72,7 @@ def open_network(
     adapters = _by_expert(trained)  # read before anything large is loaded
     network = model.load_transformer(device, dtype)
     parts = network.by_name() if isinstance(network, Experts) else {"": network}
-    _check_experts(trained, adapters, isinstance(network, Experts))
+    _check_experts(trained, isinstance(network, Experts))
     for expert, adapter in adapters.items():
         where = ", ".join(str(one.source) for one in trained)
         _add(adapter, parts[expert], where, dtype, merge)
@@ -98,7 +98,7 @@ def _by_expert(trained: list[Trained]) -> dict[str, Adapter]:
     return {expert: stack(adapters) for expert, adapters in read.items()}
 
 
-def _check_experts(trained: list[Trained], adapters: dict[str, Adapter], two: bool) -> None:
+def _check_experts(trained: list[Trained], two: bool) -> None:
     for one in trained:
         found = find_all(one.source)
         if two and "" in found:

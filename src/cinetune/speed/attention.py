@@ -92,11 +92,16 @@ def choose_attention(network: nn.Module, wanted: str, asked: Asked, *, seed: int
         if trial.seconds is None:
             raise RecipeError(f"{option} = {wanted!r}: {trial.why}; give 'auto' or another")
         console.note(f"{verb}: attention {name}, as asked")
-    for module in network.modules():
-        processor = getattr(module, "processor", None)
-        if hasattr(processor, "_attention_backend"):
-            processor._attention_backend = AttentionBackendName(name)  # type: ignore[union-attr]
+    set_kernel(network, name)
     return name
+
+
+def set_kernel(network: nn.Module, name: str) -> None:
+    """Give the network's attentions a kernel; diffusers' set_attention_backend also changes networks loaded later."""
+    for module in network.modules():
+        processor: Any = getattr(module, "processor", None)
+        if hasattr(processor, "_attention_backend"):
+            processor._attention_backend = AttentionBackendName(name)
 
 
 def try_out(names: tuple[str, ...], asked: Asked, seed: int) -> Iterator[Trial]:

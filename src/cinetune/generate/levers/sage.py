@@ -1,14 +1,11 @@
 """SageAttention: query and key rounded to 8 bits, which nobody gets without asking for it by name."""
 
 from functools import cache
-from typing import Any
-
-from diffusers.models.attention_dispatch import AttentionBackendName
 
 from cinetune.generate.levers._contract import Lever, Order
 from cinetune.generate.levers.attention import asked
 from cinetune.generate.window import Rig
-from cinetune.speed.attention import NATIVE, Asked, Trial, try_out
+from cinetune.speed.attention import NATIVE, Asked, Trial, set_kernel, try_out
 
 
 @cache
@@ -25,10 +22,7 @@ def _obstacle(rig: Rig, value: str) -> str:
 
 
 def _apply(rig: Rig, value: str) -> str:
-    for module in rig.network.modules():  # diffusers' set_attention_backend also changes networks loaded later
-        processor: Any = getattr(module, "processor", None)
-        if hasattr(processor, "_attention_backend"):
-            processor._attention_backend = AttentionBackendName(value)
+    set_kernel(rig.network, value)
     return f"on random numbers {_trial(value, asked(rig)).difference:.1g} from native, as 2-norms"
 
 
