@@ -1,10 +1,10 @@
 """Videos out: H.264 for people, FFV1 for exactness; and what every writer of frames shares."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import av
 import numpy as np
@@ -125,22 +125,38 @@ def mux(
     return number + 1
 
 
-def need_encoder(name: str, encoder: str, others: dict[str, str]) -> None:
-    """Insist that this PyAV can write what is called `name`.
+@runtime_checkable
+class Kind(Protocol):
+    """A form that films, or their frames, are written in."""
+
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name."""
+        ...
+
+
+K = TypeVar("K", bound=Kind)
+
+
+def choose_kind(name: str, kinds: Mapping[str, K], what: str) -> K:
+    """Return the kind called `name`, which this PyAV can write.
 
     Args:
-        encoder: FFmpeg's name.
-        others: encoder of everything that could be chosen.
+        what: they are kinds of.
 
     Raises:
-        FootageError: PyAV was built without it.
+        FootageError: no such kind, or PyAV was built without its encoder.
     """
+    if name not in kinds:
+        raise FootageError(f"{name}: no such kind of {what}; choose one of {', '.join(kinds)}")
+    encoder = kinds[name].encoder
     if encoder not in av.codecs_available:
-        there = [other for other, its in others.items() if its in av.codecs_available]
+        there = [other for other, its in kinds.items() if its.encoder in av.codecs_available]
         choose = f"choose {' or '.join(there)}, or " if there else ""
         raise FootageError(
             f"{name}: this PyAV was built without the encoder {encoder}; {choose}install PyAV from PyPI, which has it"
         )
+    return kinds[name]
 
 
 def exact_rate(path: Path, fps: float | Fraction) -> Fraction:

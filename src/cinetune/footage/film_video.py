@@ -19,10 +19,10 @@ from cinetune.footage._video_write import (
     THREADS,
     X264_OPTIONS,
     checked,
+    choose_kind,
     exact_rate,
     key_every,
     mux,
-    need_encoder,
     open_encoder,
     tag_bt709,
 )
@@ -122,10 +122,7 @@ def film_kind(name: str) -> FilmKind:
     Raises:
         FootageError: no such kind, or PyAV was built without its encoder.
     """
-    if name not in KINDS:
-        raise FootageError(f"{name}: no such kind of film; choose one of {', '.join(KINDS)}")
-    need_encoder(name, KINDS[name].encoder, {kind.name: kind.encoder for kind in KINDS.values()})
-    return KINDS[name]
+    return choose_kind(name, KINDS, "film")
 
 
 def _quality(path: Path, kind: FilmKind, crf: int | None, rate: Fraction) -> dict[str, str]:

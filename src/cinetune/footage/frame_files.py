@@ -15,7 +15,7 @@ from jaxtyping import UInt16
 from cinetune.console import Advance
 from cinetune.errors import FootageError
 from cinetune.files import folder_aside
-from cinetune.footage._video_write import BT709, checked, need_encoder
+from cinetune.footage._video_write import BT709, checked, choose_kind
 from cinetune.ops.film_colour import to_light
 from cinetune.ops.video import to_shallow
 
@@ -112,10 +112,7 @@ def frame_kind(name: str) -> FrameKind:
     Raises:
         FootageError: no such kind, or PyAV was built without its encoder.
     """
-    if name not in KINDS:
-        raise FootageError(f"{name}: no such kind of frame file; choose one of {', '.join(KINDS)}")
-    need_encoder(name, KINDS[name].encoder, {kind.name: kind.encoder for kind in KINDS.values()})
-    return KINDS[name]
+    return choose_kind(name, KINDS, "frame file")
 
 
 def _insist_on_frames(folder: Path) -> None:

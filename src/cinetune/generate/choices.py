@@ -12,8 +12,8 @@ from cinetune.files import write_text
 
 HEAD = """\
 # Which candidate becomes the keyframe of each shot, by its number on contact-sheet.png.
-# Change a number, save, and run the same command again: what hangs on that keyframe is made anew.
-# A shot without a line takes the best by its scores, also when its candidates are made anew.
+# Take the # off a line, change its number, save, and run the same command again: what hangs on that keyframe is made
+# anew. A shot without a line takes the best by its scores, also when its candidates are made anew.
 """
 
 
