@@ -11,17 +11,15 @@ Markdown, beside what others have published and what the doctor expects. Elsewhe
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+from _points import carry_out, write
+
 LEVERS = ("compile", "fp8 weights", "fp8 matmul")
 BACKENDS = ("_native_cudnn", "_native_flash", "_native_efficient", "flash", "_flash_3", "sage")
 GIB = 2**30
@@ -58,13 +56,7 @@ def main() -> int:
     points.append(common | {"kind": "ranks", "shapes": asked.rank_shapes.split(","), "ranks": asked.ranks,
                             "targets": asked.targets, "rounds": asked.rounds, "arms": asked.arms})  # fmt: skip
     points = [point for point in points if point["kind"] in asked.only.split(",")]
-    began, done = time.monotonic(), list[dict[str, Any]]()
-    for number, point in enumerate(points, 1):
-        left = asked.budget - (time.monotonic() - began)
-        share = max(left / (len(points) - number + 1), 1)  # what one point leaves, the next may use
-        print(f"\n== {number} of {len(points)}: {_named(point)}; {share:.0f} s", flush=True)
-        done.append(point | _measured(point, share, left))
-        _write(asked.out, {"schema": 1, "points": done})
+    done = carry_out(__file__, points, _named, asked.out, budget=asked.budget, fewer="--shapes")
     print(f"\n{table(done)}\n\nall of it: {asked.out}", flush=True)
     rows = [row for point in done for row in point["rows"] if not row.get("name", "").startswith("attention ")]
     return int(any("error" in entry for entry in (*done, *rows)))
@@ -133,22 +125,6 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(point: dict[str, Any], share: float, left: float) -> dict[str, Any]:
-    """The rows of one point; a process that takes too long leaves those that it has."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "point.json"
-        command = [sys.executable, __file__, "--point", json.dumps(point), "--out", str(out), "--budget", str(share)]
-        path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
-        error = ""
-        try:
-            ended = subprocess.run(command, timeout=max(left, 1), env=os.environ | {"PYTHONPATH": path}, check=False)
-            error = f"the process ended with code {ended.returncode}" * bool(ended.returncode)
-        except subprocess.TimeoutExpired:
-            error = "the time was used up; give a larger --budget, or fewer --shapes"
-        answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": []}
-        return answer | ({"error": error} if error else {})
-
-
 def _point(point: dict[str, Any], out: Path, budget: float) -> int:
     from cinetune.devices import describe, pick_device
     from cinetune.models._resolve import RANDOM, find_model
@@ -158,7 +134,7 @@ def _point(point: dict[str, Any], out: Path, budget: float) -> int:
     told: dict[str, Any] = {"machine": describe(device), "rows": []}
     if point["kind"] == "ranks":
         told |= _ranks(point, name, find_model(name), device, out)
-        _write(out, told)
+        write(out, told)
         return 0
     bench: Any = (_Forward if point["kind"] == "forward" else _Decode)(find_model(name), point, device)
     told |= bench.told
@@ -172,7 +148,7 @@ def _point(point: dict[str, Any], out: Path, budget: float) -> int:
             line = str(error).splitlines()[0] if str(error) else type(error).__name__
             told["rows"].append({"name": step, "error": line})
         print(told["rows"][-1], flush=True)
-        _write(out, told)
+        write(out, told)
     return 0
 
 
@@ -353,13 +329,6 @@ def _failed(point: dict[str, Any], columns: int) -> list[str]:
     if "error" not in point:
         return []
     return [f"| {point['shape']} | the rest | not measured: {point['error']} |{' |' * (columns - 1)}"]
-
-
-def _write(path: Path, tree: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 def _named(point: dict[str, Any]) -> str:

@@ -10,16 +10,14 @@ in a minute. The step of another trainer at the same size, by its own log, stand
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+from _points import carry_out, write
+
 LEVERS = ("baseline", "attention", "compile", "selective checkpointing", "fp8 storage", "fp8 matmul")
 GIB = 2**30
 
@@ -35,13 +33,14 @@ def main() -> int:
         for targets, _, rank in (adapter.rpartition(":") for adapter in asked.adapters.split(","))
         for shape in asked.shapes.split(",")
     ]  # fmt: skip
-    began, done = time.monotonic(), list[dict[str, Any]]()
-    for number, point in enumerate(points, 1):
-        left = asked.budget - (time.monotonic() - began)
-        share = max(left / (len(points) - number + 1), 1)  # what one point leaves, the next may use
-        print(f"\n== {number} of {len(points)}: {point['shape']}, {_named(point)}; {share:.0f} s", flush=True)
-        done.append(point | _measured(point, share, left))
-        _write(asked.out, {"schema": 1, "points": done})
+    done = carry_out(
+        __file__,
+        points,
+        lambda point: f"{point['shape']}, {_named(point)}",
+        asked.out,
+        budget=asked.budget,
+        fewer="--shapes or --adapters",
+    )
     print(f"\n{table(done, asked.tool)}\n\nall of it: {asked.out}", flush=True)
     return int(any(len(point["rows"]) < len(point["levers"]) for point in done))
 
@@ -86,22 +85,6 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(point: dict[str, Any], share: float, left: float) -> dict[str, Any]:
-    """The rows of one point; a process that takes too long leaves those that it has."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "point.json"
-        command = [sys.executable, __file__, "--point", json.dumps(point), "--out", str(out), "--budget", str(share)]
-        path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
-        error = ""
-        try:
-            ended = subprocess.run(command, timeout=max(left, 1), env=os.environ | {"PYTHONPATH": path}, check=False)
-            error = f"the process ended with code {ended.returncode}" * bool(ended.returncode)
-        except subprocess.TimeoutExpired:
-            error = "the time was used up; give a larger --budget, or fewer --shapes or --adapters"
-        answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": []}
-        return answer | ({"error": error} if error else {})
-
-
 def _point(point: dict[str, Any], out: Path, budget: float) -> int:
     """Measure the levers of one adapter and size, one network for all of them."""
     from cinetune.devices import describe, pick_device
@@ -118,7 +101,7 @@ def _point(point: dict[str, Any], out: Path, budget: float) -> int:
         except Exception as error:  # of any library; the levers after it stand on those before
             rows.append({"lever": lever, "error": str(error).splitlines()[0] if str(error) else type(error).__name__})
         print(rows[-1], flush=True)
-        _write(out, {"machine": describe(device), "rows": rows})
+        write(out, {"machine": describe(device), "rows": rows})
     return 0
 
 
@@ -251,13 +234,6 @@ class _Ladder:
         for module in changed:
             module.fp8_matmul = True
         return "" if changed else self._fp8_storage(matmul=True)
-
-
-def _write(path: Path, tree: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 def _named(point: dict[str, Any]) -> str:
